@@ -1,0 +1,17 @@
+/*
+ * failpoint.h - named steps at which a test makes this process die, stop or fail.
+ *
+ * AMBER_FAILPOINT=NAME[:N][=ACTION] in the environment, N-th pass (default 1) of the named step,
+ * ACTION kill (default; SIGKILL to ourselves), stop (SIGSTOP), error (the step returns IO).
+ * Costs one comparison of a pointer with NULL when the variable isn't set. The names stand in
+ * docs/architecture.md, one for each step of the protocol.
+ */
+#ifndef AMBER_FAILPOINT_H
+#define AMBER_FAILPOINT_H
+
+#include "amber/err.h"
+
+/* errors  IO "failpoint NAME" if the action is error; else OK. */
+enum amber_rc amber_failpoint(const char *name, struct amber_err *err) AMBER_MUST_CHECK;
+
+#endif

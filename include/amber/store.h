@@ -1,0 +1,157 @@
+/*
+ * store.h - where objects live: a local folder now, S3 later; decorators have the same operations.
+ *
+ * A key is a relative path ("flow_logs/x.json.gz", ".amberfs/store.json") without "." or ".."
+ * components, empty components, NUL or leading '/'; at most AMBER_KEY_MAX bytes, components at
+ * most 255. Objects are immutable: written once, whole, never overwritten. An object is seen by
+ * `open` and `list` only after its put was committed.
+ *
+ * Drivers stand in one explicit array (store.c); callers use the functions below, which check
+ * ranges and keys for all drivers.
+ * thread  a store and an object may be used by any number of threads; a put by one.
+ */
+#ifndef AMBER_STORE_H
+#define AMBER_STORE_H
+
+#include "amber/err.h"
+#include "amber/mem.h"
+
+#define AMBER_KEY_MAX 1000 /* S3 allows 1,024 bytes with the prefix */
+
+struct amber_store;
+struct amber_object;
+struct amber_put;
+
+struct amber_object_info {
+    uint64_t size;     /* bytes */
+    int64_t mtime_us;  /* since 1970, UTC */
+    char version[64];  /* opaque: changes when the object does (inode+mtime+size, ETag) */
+};
+
+/* What a driver tells the engine about itself. */
+struct amber_store_traits {
+    const char *scheme;       /* "local" */
+    size_t best_read_bytes;   /* size of a read that gets full speed */
+    unsigned prefetch_depth;  /* reads worth having under way for one sequential reader */
+    bool can_remove;
+};
+
+enum amber_open_flags {
+    AMBER_OPEN_CACHED = 0,
+    AMBER_OPEN_MEDIUM = 1, /* bytes come from the medium: no page cache, no cache of ours */
+};
+
+/* One driver. All operations are required unless noted; none is called with an invalid key. */
+struct amber_store_ops {
+    struct amber_store_traits traits;
+    enum amber_rc (*open)(struct amber_store *st, const char *key, int flags,
+                          struct amber_object **out, struct amber_object_info *out_info,
+                          struct amber_err *err);
+    /* Exactly len bytes, or an error: a short read is CORRUPT (the object was cut). */
+    enum amber_rc (*read_at)(struct amber_object *o, uint64_t off, void *buf, size_t len,
+                             struct amber_err *err);
+    void (*close)(struct amber_object *o);
+    enum amber_rc (*stat)(struct amber_store *st, const char *key, struct amber_object_info *out,
+                          struct amber_err *err);
+    /* Every object below prefix (a folder key without '/', or ""), any order, folders left out. */
+    enum amber_rc (*list)(struct amber_store *st, const char *prefix,
+                          enum amber_rc (*each)(void *arg, const char *key,
+                                                const struct amber_object_info *info,
+                                                struct amber_err *err),
+                          void *arg, struct amber_err *err);
+    enum amber_rc (*put_open)(struct amber_store *st, const char *key, struct amber_put **out,
+                              struct amber_err *err);
+    enum amber_rc (*put_write)(struct amber_put *p, const void *data, size_t len,
+                               struct amber_err *err);
+    /* Durable under its name, or an error and the name is as before. Ends the put either way. */
+    enum amber_rc (*put_commit)(struct amber_put *p, struct amber_object_info *out,
+                                struct amber_err *err);
+    void (*put_abort)(struct amber_put *p);
+    enum amber_rc (*remove)(struct amber_store *st, const char *key, struct amber_err *err);
+    void (*free)(struct amber_store *st);
+};
+
+/* Base of every driver's store, object and put; drivers embed these as first member. */
+struct amber_store {
+    const struct amber_store_ops *ops;
+};
+struct amber_object {
+    struct amber_store *store;
+};
+struct amber_put {
+    struct amber_store *store;
+};
+
+struct amber_store_config {
+    const char *type; /* "local" */
+    const char *path; /* folder; must exist unless create */
+    int dir_fd;       /* local: an open descriptor of the folder, used instead of path (-1: none);
+                         dup'ed, so the caller keeps its own */
+    bool create;      /* make the folder (0750) if missing */
+    bool read_only;   /* put and remove fail with DENIED */
+};
+
+/* errors  INVALID type; UNSUPPORTED "not built yet"; NOT_FOUND, DENIED, IO */
+enum amber_rc amber_store_open(const struct amber_store_config *cfg, struct amber_store **out,
+                               struct amber_err *err) AMBER_MUST_CHECK;
+void amber_store_free(struct amber_store *st); /* NULL allowed; all objects and puts closed before */
+const struct amber_store_traits *amber_store_traits(const struct amber_store *st);
+
+/* OK or INVALID with the reason. */
+enum amber_rc amber_key_check(const char *key, struct amber_err *err) AMBER_MUST_CHECK;
+
+/* errors  NOT_FOUND, DENIED, IO, INVALID key. out_info may be NULL. */
+enum amber_rc amber_object_open(struct amber_store *st, const char *key, int flags,
+                                struct amber_object **out, struct amber_object_info *out_info,
+                                struct amber_err *err) AMBER_MUST_CHECK;
+/* Exactly len bytes at off. errors IO; CORRUPT the object ends before; NET, TIMEOUT.
+ * On failure buf's content is undefined and must not be used. */
+enum amber_rc amber_object_read(struct amber_object *o, uint64_t off, void *buf, size_t len,
+                                struct amber_err *err) AMBER_MUST_CHECK;
+void amber_object_close(struct amber_object *o); /* NULL allowed */
+enum amber_rc amber_store_stat(struct amber_store *st, const char *key,
+                               struct amber_object_info *out, struct amber_err *err)
+    AMBER_MUST_CHECK;
+enum amber_rc amber_store_list(struct amber_store *st, const char *prefix,
+                               enum amber_rc (*each)(void *arg, const char *key,
+                                                     const struct amber_object_info *info,
+                                                     struct amber_err *err),
+                               void *arg, struct amber_err *err) AMBER_MUST_CHECK;
+
+/* Streaming write of a new object. After commit or abort (one of them exactly once) p is gone.
+ * errors of commit  EXISTS the name is taken; IO (after a failed fsync nothing is left under the
+ * name, and the bytes must be written anew by a new put) */
+enum amber_rc amber_put_open(struct amber_store *st, const char *key, struct amber_put **out,
+                             struct amber_err *err) AMBER_MUST_CHECK;
+enum amber_rc amber_put_write(struct amber_put *p, const void *data, size_t len,
+                              struct amber_err *err) AMBER_MUST_CHECK;
+enum amber_rc amber_put_commit(struct amber_put *p, struct amber_object_info *out_info,
+                               struct amber_err *err) AMBER_MUST_CHECK;
+void amber_put_abort(struct amber_put *p); /* NULL allowed */
+
+/* Whole small objects. errors of get  LIMIT if larger than out's ceiling */
+enum amber_rc amber_store_get(struct amber_store *st, const char *key, struct amber_buf *out,
+                              struct amber_err *err) AMBER_MUST_CHECK;
+enum amber_rc amber_store_put(struct amber_store *st, const char *key, const void *data, size_t len,
+                              struct amber_err *err) AMBER_MUST_CHECK;
+/* errors  NOT_FOUND, DENIED, UNSUPPORTED */
+enum amber_rc amber_store_remove(struct amber_store *st, const char *key, struct amber_err *err)
+    AMBER_MUST_CHECK;
+
+/*
+ * Fault decorator for tests: passes everything to inner, and the n-th operation (counting open,
+ * read, stat, list, put_open, put_write, put_commit, remove from 1) fails with code; n 0: none
+ * fails. With flip_bit the n-th read succeeds with one bit flipped instead.
+ * owner   inner goes over to the decorator
+ */
+struct amber_fault_plan {
+    unsigned fail_nth;
+    enum amber_rc code;
+    bool flip_bit;
+    unsigned n_ops; /* out: operations seen so far */
+};
+enum amber_rc amber_store_fault_new(struct amber_store *inner, struct amber_fault_plan *plan,
+                                    struct amber_store **out, struct amber_err *err)
+    AMBER_MUST_CHECK;
+
+#endif
