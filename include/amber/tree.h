@@ -1,0 +1,70 @@
+/*
+ * tree.h - the names and inodes of the mounted archives: a sorted, append-mostly set of entries.
+ *
+ * Knows nothing of FUSE. An entry's path is its logical name ("flow_logs/x.json"); folders are
+ * implied by the paths. Inode numbers are stable while the process lives. Built for 100,000
+ * entries at under 1 KiB each: manifests aren't loaded here.
+ *
+ * thread  all functions from any thread; a lookup's strings stay valid until amber_tree_free
+ */
+#ifndef AMBER_TREE_H
+#define AMBER_TREE_H
+
+#include "amber/err.h"
+#include "amber/mem.h"
+
+/* What the tree must know to answer lookup, getattr and readdir. All strings are copied. */
+struct amber_tree_entry {
+    const char *path;         /* logical name */
+    const char *key;          /* store key of the archive */
+    const char *manifest_key; /* NULL: the manifest is missing, reads give EIO until rebuilt */
+    uint64_t size;            /* raw bytes */
+    uint64_t stored_size;
+    uint64_t rows;
+    int64_t mtime_us;
+    uint8_t manifest_sha256[32];
+    bool has_digest; /* manifest_sha256 is known (from the catalog or a marker) */
+};
+
+struct amber_tree;
+enum amber_rc amber_tree_new(struct amber_tree **out, struct amber_err *err) AMBER_MUST_CHECK;
+void amber_tree_free(struct amber_tree *t);
+/*
+ * Make the tree hold exactly these entries. What was there with the same path and key keeps its
+ * inode. on_change is called for each folder (path, "" the root) whose listing changed, after the
+ * swap, without a lock held; may be NULL.
+ * errors  INVALID two entries with one path, or a path that is a folder of another; NOMEM: the
+ *         tree is as before
+ */
+enum amber_rc amber_tree_replace(struct amber_tree *t, const struct amber_tree_entry *entries,
+                                 size_t n, void (*on_change)(void *arg, const char *folder),
+                                 void *arg, struct amber_err *err) AMBER_MUST_CHECK;
+
+/* A node as found: folder or archive. ino 1 is the root. */
+struct amber_node {
+    uint64_t ino;
+    bool is_folder;
+    const struct amber_tree_entry *entry; /* archives; valid until amber_tree_free */
+    int64_t mtime_us;                     /* folders: their newest entry's */
+};
+bool amber_tree_lookup(struct amber_tree *t, uint64_t parent, const char *name,
+                       struct amber_node *out);
+bool amber_tree_get(struct amber_tree *t, uint64_t ino, struct amber_node *out);
+/* The entry with this logical name. */
+bool amber_tree_find(struct amber_tree *t, const char *path, struct amber_node *out);
+/* The entries whose last path component is name; calls each until it returns false. */
+void amber_tree_find_name(struct amber_tree *t, const char *name,
+                          bool (*each)(void *arg, const struct amber_node *node), void *arg);
+/* Children of a folder from position pos on (0 first), in name order: each(name, node, next_pos)
+ * until it returns false. errors NOT_FOUND not a folder. */
+enum amber_rc amber_tree_list(struct amber_tree *t, uint64_t ino, uint64_t pos,
+                              bool (*each)(void *arg, const char *name,
+                                           const struct amber_node *node, uint64_t next_pos),
+                              void *arg, struct amber_err *err) AMBER_MUST_CHECK;
+/* Totals for .status and statfs. */
+struct amber_tree_totals {
+    uint64_t archives, folders, rows, raw_bytes, stored_bytes;
+};
+void amber_tree_totals(struct amber_tree *t, struct amber_tree_totals *out);
+
+#endif

@@ -1,0 +1,93 @@
+/*
+ * unit.h - one unit of work on the server: one period of one family in one transaction.
+ *
+ *   begin    BEGIN REPEATABLE READ; advisory lock of the job; table locks; snapshot; which rows stay
+ *   export   each table's rows as COPY lines, leaf by leaf, with their identities digested
+ *   delete   children first, COPY (DELETE ... RETURNING ctid): identities must equal the export's;
+ *            or DETACH + DROP of whole partitions
+ *   check    constraints immediate; no table but the family's changed
+ *   (the caller's catalog updates and COMMIT follow on the same connection)
+ *
+ * A row moves if its root row has from_us <= time < to_us, fulfils the condition, is not pinned,
+ * and nothing that remains references it or a row of its family.
+ * thread  one thread per unit
+ */
+#ifndef AMBER_UNIT_H
+#define AMBER_UNIT_H
+
+#include "amber/family.h"
+
+/* COPY builds a row in one buffer of at most 1 GiB, in which a text may double by escaping. */
+#define AMBER_ROW_BYTES_MAX UINT64_C(500000000)
+
+struct amber_unit_config {
+    struct amber_pg *pg;               /* borrowed */
+    const struct amber_family *family; /* borrowed */
+    int64_t from_us, to_us;            /* half-open; UTC microseconds on whole days but for capped units */
+    const struct amber_day_range *pins;
+    size_t n_pins;
+    uint64_t max_rows;      /* cap of root rows, 0: none. to_us is lowered so that about this many
+                               move; rows with one and the same time are never parted */
+    unsigned lock_wait_ms;  /* lock_timeout while locking: others' queries never queue behind us longer */
+    bool drop_partitions;   /* whole partitions are detached and dropped where that is safe */
+    bool check_sizes;       /* an export failed with LIMIT: let families with a row whose COPY text
+                               may exceed AMBER_ROW_BYTES_MAX stay, and count them */
+};
+
+struct amber_unit;
+
+/* What moves from one table, filled by export. */
+struct amber_unit_table {
+    uint64_t rows;
+    struct amber_set_digest identity;
+    int64_t min_us, max_us; /* root only: times of the oldest and newest row */
+};
+struct amber_unit_stayed {
+    uint64_t referenced; /* root rows kept because a remaining row references them or their family */
+    uint64_t too_large;  /* root rows kept because a row of their family is too large for COPY */
+    char why[512];       /* the foreign keys concerned, "" if none */
+};
+
+/*
+ * errors  BUSY another process runs this job (advisory lock) or a lock was not to be had in time;
+ *         DB, NET
+ */
+enum amber_rc amber_unit_begin(const struct amber_unit_config *cfg, struct amber_unit **out,
+                               struct amber_err *err) AMBER_MUST_CHECK;
+/* Rolls back unless the caller committed. NULL allowed. */
+void amber_unit_free(struct amber_unit *u);
+/* The range after capping. */
+void amber_unit_range(const struct amber_unit *u, int64_t *out_from_us, int64_t *out_to_us);
+void amber_unit_stayed(const struct amber_unit *u, struct amber_unit_stayed *out);
+/* Partitions that will be dropped rather than deleted from, as the manifest records them (the
+ * unit's). */
+const struct amber_partition *amber_unit_partitions(const struct amber_unit *u, size_t *out_n);
+
+/* Count rows and estimate bytes of table i that would move (dry run). */
+enum amber_rc amber_unit_count(struct amber_unit *u, size_t table, uint64_t *out_rows,
+                               uint64_t *out_bytes, struct amber_err *err) AMBER_MUST_CHECK;
+/*
+ * Stream table i's rows.
+ * shape   row: a malloc'ed COPY line; its payload starts at skip and has len bytes, without line
+ *         break; the callee frees line in every case (as amber_writer_row_take does)
+ * errors  the callback's; LIMIT a row is too large for COPY: the caller frees the unit and begins
+ *         it anew with check_sizes set; DB, NET, CANCELED
+ */
+enum amber_rc amber_unit_export(struct amber_unit *u, size_t table,
+                                enum amber_rc (*row)(void *arg, char *line, size_t skip, size_t len,
+                                                     struct amber_err *err),
+                                void *arg, struct amber_unit_table *out, struct amber_err *err)
+    AMBER_MUST_CHECK;
+/* Delete what was exported, all tables, children first; identities must agree.
+ * errors  CORRUPT the deleted rows aren't the exported ones; DB */
+enum amber_rc amber_unit_delete(struct amber_unit *u, const struct amber_unit_table *exported,
+                                struct amber_err *err) AMBER_MUST_CHECK;
+/* SET CONSTRAINTS ALL IMMEDIATE; transaction statistics show exactly our deletes. errors DB,
+ * CORRUPT another table changed (named). */
+enum amber_rc amber_unit_check(struct amber_unit *u, struct amber_err *err) AMBER_MUST_CHECK;
+
+/* VACUUM (ANALYZE) of the family's tables that were deleted from (autocommit, after the commit). */
+enum amber_rc amber_unit_vacuum(struct amber_pg *pg, const struct amber_family *f,
+                                struct amber_err *err) AMBER_MUST_CHECK;
+
+#endif
