@@ -40,7 +40,6 @@ struct amber_unit;
 struct amber_unit_table {
     uint64_t rows;
     struct amber_set_digest identity;
-    int64_t min_us, max_us; /* root only: times of the oldest and newest row */
 };
 struct amber_unit_stayed {
     uint64_t referenced; /* root rows kept because a remaining row references them or their family */
@@ -63,6 +62,10 @@ void amber_unit_stayed(const struct amber_unit *u, struct amber_unit_stayed *out
  * unit's). */
 const struct amber_partition *amber_unit_partitions(const struct amber_unit *u, size_t *out_n);
 
+/* Root rows that move, and the times of the oldest and newest of them, before the export: archives
+ * are named after these. All 0 if nothing moves. */
+enum amber_rc amber_unit_span(struct amber_unit *u, uint64_t *out_rows, int64_t *out_min_us,
+                              int64_t *out_max_us, struct amber_err *err) AMBER_MUST_CHECK;
 /* Count rows and estimate bytes of table i that would move (dry run). */
 enum amber_rc amber_unit_count(struct amber_unit *u, size_t table, uint64_t *out_rows,
                                uint64_t *out_bytes, struct amber_err *err) AMBER_MUST_CHECK;
