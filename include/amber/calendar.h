@@ -11,8 +11,8 @@
 
 #define AMBER_DAY_US INT64_C(86400000000)
 #define AMBER_DATE_LEN 11      /* "2024-01-31" and NUL; years past 9999 or before 0000 take more */
-#define AMBER_DATE_MAX 24      /* room for any day */
-#define AMBER_TIMESTAMP_MAX 40 /* room for "2024-01-31T02:00:00.123456Z" of any year */
+#define AMBER_DATE_MAX 40      /* room for any day */
+#define AMBER_TIMESTAMP_MAX 64 /* room for "2024-01-31T02:00:00.123456Z" of any year */
 
 struct amber_civil {
     int64_t year;
@@ -36,7 +36,8 @@ const char *amber_period_name(enum amber_period p);
 
 int64_t amber_day_from_civil(int64_t year, int month, int day);
 void amber_civil_from_us(int64_t us, struct amber_civil *out);
-int64_t amber_us_from_civil(const struct amber_civil *c); /* weekday ignored */
+/* Weekday ignored; a time outside of 64 bits gives INT64_MIN or INT64_MAX. */
+int64_t amber_us_from_civil(const struct amber_civil *c);
 /* floor(us / day): right for times before 1970 */
 int64_t amber_day_from_us(int64_t us);
 
@@ -47,7 +48,8 @@ int64_t amber_day_add_months(int64_t day, int64_t months);
 
 /* "2024-01-31" (AMBER_DATE_MAX bytes). */
 void amber_date_format(int64_t day, char *out);
-/* Strict YYYY-MM-DD. errors INVALID. */
+/* What amber_date_format writes: strict YYYY-MM-DD, a sign or more digits of the year only where
+ * they are needed, years up to 9,999,999. errors INVALID. */
 enum amber_rc amber_date_parse(const char *text, int64_t *out_day, struct amber_err *err)
     AMBER_MUST_CHECK;
 /* "2024-01-31T02:00:00Z", with ".ffffff" only if not zero (AMBER_TIMESTAMP_MAX bytes). */

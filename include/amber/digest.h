@@ -15,7 +15,7 @@ struct amber_sha256 {
     uint8_t b[32];
 };
 
-/* One-shot digest. errors IO if OpenSSL refuses (never in practice), reported by abort-free rc. */
+/* One-shot digest. errors IO if OpenSSL refuses (never in practice). */
 enum amber_rc amber_sha256(const void *data, size_t len, struct amber_sha256 *out,
                            struct amber_err *err) AMBER_MUST_CHECK;
 

@@ -11,7 +11,12 @@
 
 #include "amber/err.h"
 
-/* errors  IO "failpoint NAME" if the action is error; else OK. */
+/* errors  IO "failpoint NAME" if the action is error; INVALID if AMBER_FAILPOINT can't be
+ * understood; else OK. */
 enum amber_rc amber_failpoint(const char *name, struct amber_err *err) AMBER_MUST_CHECK;
+
+/* For unit tests: wish for NAME[:N][=ACTION] from here on, whatever the environment says; NULL for
+ * nothing. thread: while no other thread passes a step. */
+void amber_failpoint_set(const char *spec);
 
 #endif

@@ -30,6 +30,8 @@ void amber_log(enum amber_log_level level, const char *fmt, ...) AMBER_PRINTF(2,
 
 /* The ring holds the newest 256 KiB of lines. A position is a byte count since start. */
 #define AMBER_LOG_RING_BYTES (256U * 1024U)
+/* A longer line is cut; so is the least max_bytes with which a reader surely gets on. */
+#define AMBER_LOG_LINE_MAX 4096U
 
 /*
  * Append to out the lines from position *pos on (from the oldest one kept if *pos is older), at

@@ -67,7 +67,8 @@ enum amber_rc amber_buf_puts(struct amber_buf *b, const char *s, struct amber_er
 /* Append formatted text. errors LIMIT, NOMEM. */
 enum amber_rc amber_buf_printf(struct amber_buf *b, struct amber_err *err, const char *fmt, ...)
     AMBER_PRINTF(3, 4) AMBER_MUST_CHECK;
-/* Append s as a JSON string with its quotes (UTF-8 passes, control characters escaped). */
+/* Append s as a JSON string with its quotes: UTF-8 passes, control characters are escaped, a byte
+ * that isn't UTF-8 becomes U+FFFD. b is unchanged on failure. errors LIMIT, NOMEM. */
 enum amber_rc amber_buf_json(struct amber_buf *b, const char *s, size_t len, struct amber_err *err)
     AMBER_MUST_CHECK;
 
