@@ -22,11 +22,19 @@
 #include "amber/store.h"
 
 #define AMBER_META_DIR ".amberfs"
-#define AMBER_MANIFEST_MAX (256U * 1024U * 1024U) /* bytes of one manifest */
+#define AMBER_MANIFEST_MAX (64U * 1024U * 1024U) /* bytes of one manifest: 600,000 blocks */
+#define AMBER_META_MAX (1024U * 1024U)           /* bytes of a header unit's text */
+#define AMBER_UNIT_STORED_MAX (64U * 1024U * 1024U) /* stored bytes of a header or trailer */
+#define AMBER_COUNT_MAX ((UINT64_C(1) << 53) - 1)   /* any size or count: exact in any JSON reader */
 
 enum amber_block_kind { AMBER_BLOCK_HEADER, AMBER_BLOCK_DATA, AMBER_BLOCK_TRAILER };
 
-/* One entry of a block table. Data entries are sorted by raw_off and cover the raw text. */
+/*
+ * One entry of a block table. Entries lie gapless in stored order, the header (if any) first, the
+ * trailer (if any) last; data entries cover the raw text without a gap. A data entry starts with a
+ * row's first byte (rows >= 1), or holds nothing but a further piece of one huge row (rows 0): so a
+ * block with its followers of rows 0 can be parsed on its own.
+ */
 struct amber_block {
     uint64_t stored_off;
     uint64_t raw_off;
@@ -48,6 +56,12 @@ struct amber_part {
     size_t n_blocks;
 };
 void amber_part_clear(struct amber_part *p);
+/*
+ * Check all that a part promises but its digests. path: what names the part in errors ("archive").
+ * errors  CORRUPT "archive.blocks[3].raw_off: ..."
+ */
+enum amber_rc amber_part_check(const struct amber_part *p, const char *path,
+                               struct amber_err *err) AMBER_MUST_CHECK;
 
 struct amber_attachment {
     char *kind; /* owned; "overlay" */
@@ -103,6 +117,16 @@ enum amber_rc amber_manifest_encode(const struct amber_manifest *m, struct amber
 enum amber_rc amber_manifest_parse(const char *text, size_t len, struct amber_manifest *out,
                                    struct amber_err *err) AMBER_MUST_CHECK;
 
+/*
+ * The text of an archive's header unit, and back: all that m says but its parts, as known when the
+ * archive is opened for writing, so that amber_rebuild can make a lost manifest anew, with types.
+ * errors  LIMIT longer than AMBER_META_MAX; NOMEM; of parse as amber_manifest_parse
+ */
+enum amber_rc amber_manifest_meta_encode(const struct amber_manifest *m, struct amber_buf *out,
+                                         struct amber_err *err) AMBER_MUST_CHECK;
+enum amber_rc amber_manifest_meta_parse(const char *text, size_t len, struct amber_manifest *out,
+                                        struct amber_err *err) AMBER_MUST_CHECK;
+
 /* Store key of this manifest (owned by the caller). errors NOMEM, INVALID too long. */
 enum amber_rc amber_manifest_key(const char *archive_key, const char *run_id, uint64_t rows,
                                  uint64_t raw_bytes, char **out, struct amber_err *err)
@@ -117,8 +141,14 @@ struct amber_manifest_name {
 enum amber_rc amber_manifest_key_parse(const char *key, struct amber_manifest_name *out,
                                        struct amber_err *err) AMBER_MUST_CHECK;
 
+/* Store key of an attachment (owned by the caller). errors NOMEM, INVALID too long. */
+enum amber_rc amber_attachment_key(const char *archive_key, const char *run_id, const char *kind,
+                                   enum amber_codec_kind codec, char **out, struct amber_err *err)
+    AMBER_MUST_CHECK;
+
 /* Write under its key / read and parse. digest: of the document's bytes; on get it is compared if
- * expected isn't NULL. errors as the store's; CORRUPT digest differs. */
+ * expected isn't NULL. put writes nothing that amber_manifest_parse would refuse.
+ * errors  as the store's; CORRUPT digest differs, or key and content don't belong together. */
 enum amber_rc amber_manifest_put(struct amber_store *st, const struct amber_manifest *m,
                                  char **out_key, struct amber_sha256 *out_digest,
                                  struct amber_err *err) AMBER_MUST_CHECK;
@@ -140,7 +170,8 @@ struct amber_marker {
     size_t n_entries;
 };
 void amber_marker_clear(struct amber_marker *m);
-/* Writing a marker that is already there with the same content is OK. errors EXISTS other content. */
+/* Writing a marker that is already there with the same run and entries (any order, any job and
+ * time) is OK. errors EXISTS other content. */
 enum amber_rc amber_marker_put(struct amber_store *st, const struct amber_marker *m,
                                struct amber_err *err) AMBER_MUST_CHECK;
 enum amber_rc amber_marker_get(struct amber_store *st, const char *run_id,

@@ -5,8 +5,8 @@
  *   SHA-256 -> in order -> store put
  *
  * The calling thread only copies lines into a batch; conversion and compression run on the pool.
- * At most a few batches are under way, so memory is bounded whatever the table's size: 16 blocks
- * and four times the largest row.
+ * At most a few batches are under way, so memory is bounded whatever the table's size: 48 MiB and
+ * four times the largest row.
  * Nothing is visible in the store under the archive's key before finish.
  */
 #ifndef AMBER_WRITER_H
@@ -16,6 +16,9 @@
 #include "amber/pool.h"
 #include "amber/row.h"
 
+#define AMBER_BLOCK_MIN (64U * 1024U)
+#define AMBER_ROW_JSON_MAX UINT32_MAX /* bytes of one row's JSON */
+
 struct amber_writer_config {
     struct amber_store *store;         /* borrowed */
     struct amber_pool *pool;           /* borrowed */
@@ -24,7 +27,9 @@ struct amber_writer_config {
     const char *run_id;                /* names the overlay attachment */
     enum amber_codec_kind codec;
     int level;
-    size_t block_bytes; /* raw text a block, 64 KiB .. AMBER_BLOCK_MAX */
+    size_t block_bytes; /* raw text a block, AMBER_BLOCK_MIN .. AMBER_BLOCK_MAX */
+    const char *meta;   /* the header unit's text (amber_manifest_meta_encode); NULL: no header */
+    size_t meta_len;    /* at most AMBER_META_MAX */
 };
 
 /* What the COPY stream was, batch by batch: read-back must give the same. */
