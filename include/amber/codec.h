@@ -9,6 +9,8 @@
  *   zstd   header: skippable frame 0x184D2A50 "AMBR"           block: one frame     trailer: seek table
  *   none   header: none                                        block: the bytes     trailer: none
  *
+ * A header's meta is stored behind its SHA-256 (codec.c), since neither container has a checksum.
+ *
  * source  RFC 1952, RFC 8878, zstd seekable format 0.1.0; docs/format.md
  */
 #ifndef AMBER_CODEC_H
@@ -39,7 +41,8 @@ const struct amber_codec_info *amber_codec_by_suffix(const char *file_name);
 
 /* Compressor and decompressor state: reusable, one thread at a time. */
 struct amber_codec;
-/* errors  INVALID level out of range; NOMEM */
+/* The library's own state is made at the first compression or decompression, so a reader pays for
+ * no compressor. errors INVALID level out of range (give level_default for reading); NOMEM */
 enum amber_rc amber_codec_new(enum amber_codec_kind kind, int level, struct amber_codec **out,
                               struct amber_err *err) AMBER_MUST_CHECK;
 void amber_codec_free(struct amber_codec *c); /* NULL allowed */
@@ -65,7 +68,7 @@ enum amber_rc amber_codec_trailer(struct amber_codec *c, const struct amber_unit
 /*
  * Decode one block unit.
  * shape   raw: raw_len bytes, and the unit must decode to exactly that many
- * errors  CORRUPT wrong checksum, wrong length, not such a unit; NOMEM
+ * errors  CORRUPT wrong checksum, wrong length, not such a unit; NOMEM. raw is undefined then
  */
 enum amber_rc amber_codec_decompress(struct amber_codec *c, const void *stored, size_t stored_len,
                                      void *raw, size_t raw_len, struct amber_err *err)
@@ -79,9 +82,11 @@ struct amber_scanned {
 };
 /*
  * Identify and decode the unit at the start of stored. For none: up to AMBER_BLOCK_MAX bytes.
- * shape   out: the raw bytes of a BLOCK, the meta of a HEADER, nothing for OTHER (replaced, not
- *         appended to); ceiling AMBER_BLOCK_MAX
- * errors  CORRUPT not a whole unit or damaged; LIMIT the unit is larger than a block may be
+ * shape   stored: the rest of the file, or at least its next AMBER_BLOCK_STORED_MAX bytes, else a
+ *         whole unit may look cut off; out: the raw bytes of a BLOCK, the meta of a HEADER, nothing
+ *         for OTHER (replaced, not appended to); ceiling AMBER_BLOCK_MAX
+ * errors  CORRUPT not a whole unit or damaged; LIMIT the unit is larger than a block may be (a
+ *         file by another program); INVALID len 0; NOMEM. out is empty then
  */
 enum amber_rc amber_codec_scan(struct amber_codec *c, const void *stored, size_t len,
                                struct amber_scanned *out_unit, struct amber_buf *out,
