@@ -94,6 +94,11 @@ enum amber_rc amber_pg_copy_end(struct amber_pg *pg, uint64_t *out_rows, uint64_
                                 struct amber_err *err) AMBER_MUST_CHECK;
 void amber_pg_copy_abort(struct amber_pg *pg);
 
+/* Wait for a notification on a channel that was LISTENed to, at most timeout_ms (*out_notified
+ * false then); all that came are taken at once. errors NET connection lost; CANCELED. */
+enum amber_rc amber_pg_wait_notify(struct amber_pg *pg, int timeout_ms, bool *out_notified,
+                                   struct amber_err *err) AMBER_MUST_CHECK;
+
 /* Append a quoted identifier, schema.name, or literal: any text is safe. errors NOMEM, LIMIT. */
 enum amber_rc amber_sql_ident(struct amber_buf *b, const char *name, struct amber_err *err)
     AMBER_MUST_CHECK;

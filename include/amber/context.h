@@ -1,0 +1,61 @@
+/*
+ * context.h - what one process works with: the store and who owns it, the pool, the database's
+ * address and the archiving settings. Made once by the app, borrowed by everything in job.
+ */
+#ifndef AMBER_CONTEXT_H
+#define AMBER_CONTEXT_H
+
+#include "amber/manifest.h"
+#include "amber/pg.h"
+#include "amber/pool.h"
+#include "amber/tree.h"
+
+struct amber_context {
+    struct amber_store *store; /* borrowed */
+    struct amber_pool *pool;   /* borrowed */
+    struct amber_cache *cache; /* borrowed */
+    const char *conninfo;      /* "" or NULL: libpq's PG* */
+    enum amber_codec_kind codec;
+    int level;
+    size_t block_bytes;
+    int orphan_days;
+    int restore_pin_days;
+    char host[256];
+};
+
+/* Connect for a purpose ("archive log-archival"). errors as amber_pg_open. */
+enum amber_rc amber_context_connect(const struct amber_context *ctx, const char *purpose,
+                                    const struct amber_cancel *cancel, struct amber_pg **out,
+                                    struct amber_err *err) AMBER_MUST_CHECK;
+
+/*
+ * Make sure that the catalog exists and that it and the store belong together: the first one to
+ * come claims an unowned store (store.json is written once).
+ * errors  DENIED the store belongs to another catalog (both are named); UNSUPPORTED the store asks
+ *         for a newer amberfs; as the store's and the database's
+ */
+enum amber_rc amber_context_claim(const struct amber_context *ctx, struct amber_pg *pg,
+                                  struct amber_store_identity *out, struct amber_err *err)
+    AMBER_MUST_CHECK;
+
+/* The archives that may be shown, as tree entries with owned strings. */
+struct amber_entry_list {
+    struct amber_tree_entry *items; /* owned, and so are the items' strings */
+    size_t n, cap;
+};
+void amber_entry_list_clear(struct amber_entry_list *l);
+/* From the catalog: what it has committed. */
+enum amber_rc amber_entries_from_catalog(const struct amber_context *ctx, struct amber_pg *pg,
+                                         const char *store_id, struct amber_entry_list *out,
+                                         struct amber_err *err) AMBER_MUST_CHECK;
+/* Without a database: archives whose run has a commit marker and was not superseded. One listing
+ * and one read a marker. */
+enum amber_rc amber_entries_from_markers(const struct amber_context *ctx,
+                                         struct amber_entry_list *out, struct amber_err *err)
+    AMBER_MUST_CHECK;
+/* The entry with this logical name or store key (a leading mount path or "./" is not looked at);
+ * NULL if there is none. */
+const struct amber_tree_entry *amber_entries_find(const struct amber_entry_list *l,
+                                                  const char *name);
+
+#endif

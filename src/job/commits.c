@@ -1,0 +1,90 @@
+/*
+ * commits.c - .amberfs/commits/<run>.json and <run>.superseded.json, as one sorted list.
+ */
+#include "commits_priv.h"
+
+#include <stdio.h>
+
+#include "amber/manifest.h"
+
+#define COMMITS_DIR AMBER_META_DIR "/commits"
+
+struct collect {
+    struct amber_commits *out;
+    size_t cap;
+};
+
+static enum amber_rc collect(void *arg, const char *key, const struct amber_object_info *info,
+                             struct amber_err *err)
+{
+    (void)info;
+    struct collect *c = arg;
+    const char *name = key + strlen(COMMITS_DIR "/");
+    size_t len = strlen(key) > strlen(COMMITS_DIR "/") ? strlen(name) : 0;
+    if (len < AMBER_UUID_LEN)
+        return AMBER_OK;
+    struct amber_commit commit = {0};
+    memcpy(commit.run_id, name, AMBER_UUID_LEN - 1);
+    const char *rest = name + AMBER_UUID_LEN - 1;
+    commit.superseded = strcmp(rest, ".superseded.json") == 0;
+    if (!amber_uuid_valid(commit.run_id) || (!commit.superseded && strcmp(rest, ".json") != 0))
+        return AMBER_OK;
+    enum amber_rc rc =
+        amber_grow(&c->out->items, &c->cap, c->out->n + 1, sizeof(*c->out->items), err);
+    if (rc)
+        return rc;
+    c->out->items[c->out->n++] = commit;
+    return AMBER_OK;
+}
+
+static int compare(const void *a, const void *b)
+{
+    const struct amber_commit *x = a, *y = b;
+    return strcmp(x->run_id, y->run_id);
+}
+
+enum amber_rc amber_commits_load(struct amber_store *st, struct amber_commits *out,
+                                 struct amber_err *err)
+{
+    struct amber_commits c = {0};
+    struct collect ctx = {.out = &c};
+    enum amber_rc rc = amber_store_list(st, COMMITS_DIR, collect, &ctx, err);
+    if (rc && rc != AMBER_E_NOT_FOUND) {
+        free(c.items);
+        return rc;
+    }
+    if (c.n)
+        qsort(c.items, c.n, sizeof(*c.items), compare);
+    size_t n = 0;
+    for (size_t i = 0; i < c.n; i++) {
+        if (n && strcmp(c.items[n - 1].run_id, c.items[i].run_id) == 0)
+            c.items[n - 1].superseded |= c.items[i].superseded;
+        else
+            c.items[n++] = c.items[i];
+    }
+    c.n = n;
+    *out = c;
+    return AMBER_OK;
+}
+
+void amber_commits_clear(struct amber_commits *c)
+{
+    free(c->items);
+    *c = (struct amber_commits){0};
+}
+
+const struct amber_commit *amber_commits_find(const struct amber_commits *c, const char *run_id)
+{
+    struct amber_commit key = {0};
+    snprintf(key.run_id, sizeof(key.run_id), "%s", run_id);
+    return c->n ? bsearch(&key, c->items, c->n, sizeof(key), compare) : NULL;
+}
+
+enum amber_rc amber_commit_supersede(struct amber_store *st, const char *run_id,
+                                     struct amber_err *err)
+{
+    char key[128];
+    snprintf(key, sizeof(key), COMMITS_DIR "/%s.superseded.json", run_id);
+    enum amber_rc rc = amber_store_put(st, key, "{}\n", 3, err);
+    return rc == AMBER_E_EXISTS ? AMBER_OK : rc;
+}

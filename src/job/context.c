@@ -1,0 +1,197 @@
+/*
+ * context.c - connecting, claiming the store, and what the tree may show.
+ *
+ * A store is claimed once: store.json is written with the catalog's UUID by whoever comes first,
+ * and never changed. Everybody else compares.
+ */
+#include "amber/context.h"
+
+#include <stdio.h>
+
+#include "amber/catalog.h"
+#include "amber/log.h"
+#include "amber/name.h"
+#include "commits_priv.h"
+
+enum amber_rc amber_context_connect(const struct amber_context *ctx, const char *purpose,
+                                    const struct amber_cancel *cancel, struct amber_pg **out,
+                                    struct amber_err *err)
+{
+    struct amber_pg_config cfg = {
+        .conninfo = ctx->conninfo,
+        .purpose = purpose,
+        .cancel = cancel,
+    };
+    return amber_pg_open(&cfg, out, err);
+}
+
+enum amber_rc amber_context_claim(const struct amber_context *ctx, struct amber_pg *pg,
+                                  struct amber_store_identity *out, struct amber_err *err)
+{
+    bool made;
+    enum amber_rc rc = amber_catalog_install(pg, &made, err);
+    if (rc)
+        return rc;
+    if (made)
+        amber_info("made the catalog: schema amberfs in database %s", amber_pg_database(pg));
+    char catalog_id[AMBER_UUID_LEN];
+    rc = amber_catalog_id(pg, catalog_id, err);
+    if (rc)
+        return rc;
+
+    struct amber_store_identity id = {0};
+    rc = amber_store_identity_get(ctx->store, &id, err);
+    if (rc == AMBER_E_NOT_FOUND) {
+        rc = amber_uuid_new(id.store_id, err);
+        if (rc)
+            return rc;
+        memcpy(id.catalog_id, catalog_id, sizeof(catalog_id));
+        rc = amber_store_identity_put(ctx->store, &id, err);
+        if (rc == AMBER_E_EXISTS) /* another host was faster: compare with what it wrote */
+            rc = amber_store_identity_get(ctx->store, &id, err);
+        if (rc)
+            return rc;
+    } else if (rc) {
+        return rc;
+    }
+    if (strcmp(id.catalog_id, catalog_id) != 0)
+        return amber_fail(err, AMBER_E_DENIED,
+                          "this store (%s) belongs to the catalog %s, but database %s has the "
+                          "catalog %s: connect to the store's own database, or give this database "
+                          "a store folder of its own in ARCHIVAL_PATH",
+                          id.store_id, id.catalog_id, amber_pg_database(pg), catalog_id);
+    *out = id;
+    return AMBER_OK;
+}
+
+void amber_entry_list_clear(struct amber_entry_list *l)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        free((char *)l->items[i].path);
+        free((char *)l->items[i].key);
+        free((char *)l->items[i].manifest_key);
+    }
+    free(l->items);
+    *l = (struct amber_entry_list){0};
+}
+
+static enum amber_rc list_add(struct amber_entry_list *l, const struct amber_tree_entry *e,
+                              struct amber_err *err)
+{
+    enum amber_rc rc = amber_grow(&l->items, &l->cap, l->n + 1, sizeof(*l->items), err);
+    if (rc)
+        return rc;
+    AMBER_AUTO_FREE char *path = NULL;
+    AMBER_AUTO_FREE char *key = NULL;
+    AMBER_AUTO_FREE char *manifest_key = NULL;
+    if ((rc = amber_strdup(e->path, &path, err)) || (rc = amber_strdup(e->key, &key, err)) ||
+        (e->manifest_key && (rc = amber_strdup(e->manifest_key, &manifest_key, err))))
+        return rc;
+    struct amber_tree_entry *slot = &l->items[l->n++];
+    *slot = *e;
+    slot->path = amber_steal(&path);
+    slot->key = amber_steal(&key);
+    slot->manifest_key = amber_steal(&manifest_key);
+    return AMBER_OK;
+}
+
+static enum amber_rc entry_from_row(void *arg, const struct amber_archive_row *row,
+                                    struct amber_err *err)
+{
+    struct amber_tree_entry e = {
+        .path = row->logical,
+        .key = row->key,
+        .manifest_key = row->manifest_key,
+        .size = row->raw_bytes,
+        .stored_size = row->stored_bytes,
+        .rows = row->rows,
+        .mtime_us = row->archived_us,
+        .has_digest = true,
+    };
+    memcpy(e.manifest_sha256, row->manifest_sha256.b, sizeof(e.manifest_sha256));
+    return list_add(arg, &e, err);
+}
+
+enum amber_rc amber_entries_from_catalog(const struct amber_context *ctx, struct amber_pg *pg,
+                                         const char *store_id, struct amber_entry_list *out,
+                                         struct amber_err *err)
+{
+    (void)ctx;
+    amber_entry_list_clear(out);
+    enum amber_rc rc = amber_catalog_archives(pg, store_id, NULL, entry_from_row, out, err);
+    if (rc)
+        amber_entry_list_clear(out);
+    return rc;
+}
+
+static enum amber_rc entry_from_marker(const struct amber_context *ctx,
+                                       const struct amber_marker_entry *m, int64_t committed_us,
+                                       struct amber_entry_list *out, struct amber_err *err)
+{
+    struct amber_manifest_name name;
+    enum amber_rc rc = amber_manifest_key_parse(m->manifest_key, &name, err);
+    if (rc)
+        return rc;
+    AMBER_AUTO_FREE char *key = strndup(name.archive_key, name.archive_key_len);
+    AMBER_AUTO_FREE char *path =
+        key ? strndup(key, amber_name_logical_len(key)) : NULL;
+    if (!path)
+        return amber_fail_nomem(err, "an archive's name", name.archive_key_len);
+    struct amber_object_info info = {0};
+    rc = amber_store_stat(ctx->store, key, &info, err);
+    if (rc == AMBER_E_NOT_FOUND)
+        amber_error("%s: the archive is missing from the store, though run %s committed it; "
+                    "bring it back from a backup",
+                    key, name.run_id);
+    else if (rc)
+        return rc;
+    struct amber_tree_entry e = {
+        .path = path,
+        .key = key,
+        .manifest_key = m->manifest_key,
+        .size = name.raw_bytes,
+        .stored_size = info.size,
+        .rows = name.rows,
+        .mtime_us = committed_us,
+        .has_digest = true,
+    };
+    memcpy(e.manifest_sha256, m->digest.b, sizeof(e.manifest_sha256));
+    return list_add(out, &e, err);
+}
+
+enum amber_rc amber_entries_from_markers(const struct amber_context *ctx,
+                                         struct amber_entry_list *out, struct amber_err *err)
+{
+    amber_entry_list_clear(out);
+    struct amber_commits commits;
+    enum amber_rc rc = amber_commits_load(ctx->store, &commits, err);
+    if (rc)
+        return rc;
+    for (size_t i = 0; !rc && i < commits.n; i++) {
+        if (commits.items[i].superseded)
+            continue;
+        struct amber_marker m = {0};
+        rc = amber_marker_get(ctx->store, commits.items[i].run_id, &m, err);
+        if (rc == AMBER_E_CORRUPT || rc == AMBER_E_UNSUPPORTED) {
+            amber_error("%s; its archives are not shown until the database is there", err->text);
+            rc = AMBER_OK;
+            continue;
+        }
+        for (size_t k = 0; !rc && k < m.n_entries; k++)
+            rc = entry_from_marker(ctx, &m.entries[k], m.committed_us, out, err);
+        amber_marker_clear(&m);
+    }
+    amber_commits_clear(&commits);
+    if (rc)
+        amber_entry_list_clear(out);
+    return rc;
+}
+
+const struct amber_tree_entry *amber_entries_find(const struct amber_entry_list *l,
+                                                  const char *name)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (strcmp(l->items[i].path, name) == 0 || strcmp(l->items[i].key, name) == 0)
+            return &l->items[i];
+    return NULL;
+}

@@ -1,0 +1,713 @@
+/*
+ * service.c - the daemon's threads: scheduler, two runners, watcher.
+ *
+ * A task is idle, queued or running; it is queued at most once. Times are UTC microseconds. The
+ * watcher alone follows the catalog by NOTIFY; a runner refreshes the tree by itself after each
+ * commit, so that whoever waited for the job sees its archives. Two refreshes may overlap: the one
+ * that began to read later wins (refresh_begun, refresh_applied).
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "amber/calendar.h"
+#include "amber/log.h"
+#include "service_priv.h"
+
+#define RETRY_FIRST_US INT64_C(60000000)
+#define RETRY_MAX_US INT64_C(3600000000)
+#define WATCH_WAIT_MS 30000      /* the tree is loaded anew at least this often */
+#define RECONNECT_FIRST_MS 500
+#define RECONNECT_MAX_MS 30000
+
+/* ---- tasks ---- */
+
+struct task *amber_service_task(struct amber_service *s, const char *name)
+{
+    for (size_t i = 0; i < s->n_tasks; i++)
+        if (strcmp(s->tasks[i]->name, name) == 0)
+            return s->tasks[i];
+    return NULL;
+}
+
+static enum amber_rc task_add(struct amber_service *s, const char *name, enum task_kind kind,
+                              struct task **out, struct amber_err *err)
+{
+    enum amber_rc rc = amber_grow(&s->tasks, &s->tasks_cap, s->n_tasks + 1, sizeof(*s->tasks), err);
+    if (rc)
+        return rc;
+    struct task *t;
+    rc = amber_calloc(1, sizeof(*t), &t, err);
+    if (!rc && (rc = amber_strdup(name, &t->name, err)))
+        free(t);
+    if (rc)
+        return rc;
+    t->kind = kind;
+    t->cancel.fd = -1;
+    t->next_run_us = INT64_MAX;
+    amber_progress_init(&t->progress);
+    s->tasks[s->n_tasks++] = t;
+    *out = t;
+    return AMBER_OK;
+}
+
+static void task_free(struct task *t)
+{
+    amber_progress_clear(&t->progress);
+    amber_cancel_clear(&t->cancel);
+    free(t->name);
+    free(t);
+}
+
+static void plan_next(struct amber_service *s, struct task *t, int64_t now_us)
+{
+    bool scheduled = t->job && t->job->enabled && s->enabled && !s->read_only;
+    t->next_run_us = scheduled ? amber_cron_next(&t->job->cron, now_us) : INT64_MAX;
+}
+
+/* Take over a set of jobs: tasks keep their history by name. Mutex held. */
+static enum amber_rc take_jobs(struct amber_service *s, struct amber_jobs *jobs,
+                               struct amber_err *err)
+{
+    enum amber_rc rc =
+        amber_grow(&s->job_sets, &s->job_sets_cap, s->n_job_sets + 1, sizeof(*s->job_sets), err);
+    for (size_t i = 0; !rc && i < jobs->n; i++) {
+        struct task *t = amber_service_task(s, jobs->jobs[i].name);
+        if (!t)
+            rc = task_add(s, jobs->jobs[i].name, TASK_ARCHIVE, &t, err);
+    }
+    if (rc)
+        return rc;
+    int64_t now = amber_now_us();
+    for (size_t i = 0; i < s->n_tasks; i++) {
+        s->tasks[i]->job = amber_jobs_find(jobs, s->tasks[i]->name);
+        plan_next(s, s->tasks[i], now);
+    }
+    s->job_sets[s->n_job_sets++] = jobs;
+    return AMBER_OK;
+}
+
+/* ---- queue ---- */
+
+static struct runner *runner_of(struct amber_service *s, const struct task *t)
+{
+    return t->kind == TASK_ARCHIVE ? &s->archive_runner : &s->side_runner;
+}
+
+enum amber_rc amber_service_queue(struct amber_service *s, const char *name, const char *argument,
+                                  const char *by, struct amber_err *err)
+{
+    struct work *w;
+    enum amber_rc rc = amber_calloc(1, sizeof(*w), &w, err);
+    if (rc)
+        return rc;
+    if (argument && (rc = amber_strdup(argument, &w->argument, err))) {
+        free(w);
+        return rc;
+    }
+    pthread_mutex_lock(&s->mutex);
+    struct task *t = amber_service_task(s, name);
+    if (!t || (t->kind == TASK_ARCHIVE && !t->job))
+        rc = amber_fail(err, AMBER_E_NOT_FOUND, "there is no job \"%s\"", name);
+    else if (t->kind == TASK_ARCHIVE && (t->queued || t->running))
+        rc = amber_fail(err, AMBER_E_BUSY, "job %s is %s already", name,
+                        t->running ? "running" : "queued");
+    if (rc == AMBER_OK) {
+        struct runner *r = runner_of(s, t);
+        t->queued = true;
+        t->retry_us = 0;
+        w->task = t;
+        *r->tail = w;
+        r->tail = &w->next;
+        pthread_cond_broadcast(&s->changed);
+    }
+    pthread_mutex_unlock(&s->mutex);
+    if (rc) {
+        free(w->argument);
+        free(w);
+    } else {
+        amber_info("%s %s: queued by %s", t->kind == TASK_ARCHIVE ? "job" : "task", name, by);
+    }
+    return rc;
+}
+
+/* ---- tree ---- */
+
+static enum amber_rc collect_pin(void *arg, const struct amber_pin_row *row, struct amber_err *err)
+{
+    struct {
+        struct pin *items;
+        size_t n, cap;
+    } *l = arg;
+    enum amber_rc rc = amber_grow(&l->items, &l->cap, l->n + 1, sizeof(*l->items), err);
+    if (rc)
+        return rc;
+    struct pin *p = &l->items[l->n++];
+    snprintf(p->table, sizeof(p->table), "%s.%s", row->table_schema, row->table_name);
+    p->from_day = row->from_day;
+    p->to_day = row->to_day;
+    p->until_us = row->until_us;
+    return AMBER_OK;
+}
+
+static enum amber_rc apply_entries(struct amber_service *s, uint64_t begun,
+                                   struct amber_entry_list *l, struct amber_err *err)
+{
+    pthread_mutex_lock(&s->mutex);
+    bool newest = begun > s->refresh_applied;
+    if (newest)
+        s->refresh_applied = begun;
+    pthread_mutex_unlock(&s->mutex);
+    if (!newest)
+        return AMBER_OK;
+    return s->mount ? amber_mount_update(s->mount, l->items, l->n, err)
+                    : amber_tree_replace(s->tree, l->items, l->n, NULL, NULL, err);
+}
+
+static uint64_t begin_refresh(struct amber_service *s)
+{
+    pthread_mutex_lock(&s->mutex);
+    uint64_t begun = ++s->refresh_begun;
+    pthread_mutex_unlock(&s->mutex);
+    return begun;
+}
+
+/* The tree and the pins from the catalog. */
+static enum amber_rc refresh(struct amber_service *s, struct amber_pg *pg, struct amber_err *err)
+{
+    uint64_t begun = begin_refresh(s);
+    struct amber_entry_list l = {0};
+    struct {
+        struct pin *items;
+        size_t n, cap;
+    } pins = {0};
+    enum amber_rc rc = amber_entries_from_catalog(s->ctx, pg, s->id.store_id, &l, err);
+    if (!rc)
+        rc = amber_catalog_pins(pg, NULL, NULL, collect_pin, &pins, err);
+    if (!rc)
+        rc = apply_entries(s, begun, &l, err);
+    amber_entry_list_clear(&l);
+    if (rc) {
+        free(pins.items);
+        return rc;
+    }
+    pthread_mutex_lock(&s->mutex);
+    free(s->pins);
+    s->pins = pins.items;
+    s->n_pins = pins.n;
+    pthread_mutex_unlock(&s->mutex);
+    return AMBER_OK;
+}
+
+/* From a runner, after a unit's commit. */
+static void refresh_after_commit(void *arg, const char *run_id)
+{
+    struct amber_service *s = arg;
+    struct amber_err err = AMBER_ERR_INIT;
+    struct amber_pg *pg = NULL;
+    if (amber_context_connect(s->ctx, "tree", NULL, &pg, &err) || refresh(s, pg, &err))
+        amber_warn("run %s is committed, but the mounted tree can't be loaded yet: %s", run_id,
+                   err.text);
+    amber_pg_close(pg);
+}
+
+/* ---- runners ---- */
+
+static void wake_waiters(struct task *t)
+{
+    for (struct waiter *w = t->waiters; w; w = w->next) {
+        uint64_t one = 1;
+        (void)!write(w->event_fd, &one, sizeof(one));
+    }
+    t->waiters = NULL;
+}
+
+/* A failure that may pass is tried again, later each time, unless the schedule comes first. */
+static void plan_retry(struct task *t, enum amber_rc rc)
+{
+    bool passing = amber_rc_retryable(rc) || rc == AMBER_E_IO || rc == AMBER_E_DB;
+    t->failures = rc ? t->failures + 1 : 0;
+    t->retry_us = 0;
+    if (!passing || !t->job)
+        return;
+    int64_t wait = RETRY_FIRST_US;
+    for (unsigned i = 1; i < t->failures && wait < RETRY_MAX_US; i++)
+        wait *= 2;
+    t->retry_us = amber_now_us() + (wait < RETRY_MAX_US ? wait : RETRY_MAX_US);
+}
+
+static void keep_result(struct amber_service *s, const char *job,
+                        const struct amber_job_result *result)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    struct amber_pg *pg = NULL;
+    if (!s->claimed)
+        return;
+    if (amber_context_connect(s->ctx, "result", NULL, &pg, &err) ||
+        amber_catalog_job_result_put(pg, s->id.store_id, job, result, &err))
+        amber_debug("job %s: its result isn't kept in the catalog: %s", job, err.text);
+    amber_pg_close(pg);
+}
+
+static enum amber_rc run_archive(struct amber_service *s, struct task *t,
+                                 const struct amber_job *job, struct amber_job_result *out,
+                                 struct amber_archive_result *detail, struct amber_err *err)
+{
+    struct amber_archive_options opt = {
+        .cancel = &t->cancel,
+        .progress = &t->progress,
+        .committed = refresh_after_commit,
+        .arg = s,
+    };
+    enum amber_rc rc = amber_archive_job(s->ctx, job, &opt, detail, err);
+    out->rows = detail->rows;
+    out->bytes = detail->raw_bytes;
+    out->archives = detail->archives;
+    out->rows_stayed = detail->stayed_referenced + detail->stayed_too_large;
+    return rc;
+}
+
+static void log_end(const struct task *t, const struct amber_job_result *r, enum amber_rc rc)
+{
+    const char *what = t->kind == TASK_ARCHIVE ? "job" : "task";
+    if (rc)
+        amber_log(rc == AMBER_E_CANCELED ? AMBER_LOG_WARN : AMBER_LOG_ERROR, "%s %s: %s: %s", what,
+                  t->name, r->state, r->error);
+    else
+        amber_info("%s %s: ok: %llu rows in %llu archives, %llu rows stayed", what, t->name,
+                   (unsigned long long)r->rows, (unsigned long long)r->archives,
+                   (unsigned long long)r->rows_stayed);
+}
+
+static void run_work(struct amber_service *s, struct work *w)
+{
+    struct task *t = w->task;
+    struct amber_err err = AMBER_ERR_INIT;
+    struct amber_job_result result = {.started_us = amber_now_us()};
+    struct amber_archive_result detail = {0};
+    char text[sizeof(t->text)] = "";
+
+    pthread_mutex_lock(&s->mutex);
+    const struct amber_job *job = t->job;
+    amber_cancel_clear(&t->cancel);
+    enum amber_rc rc = amber_cancel_init(&t->cancel, &err);
+    t->queued = false;
+    t->running = true;
+    pthread_mutex_lock(&t->progress.mutex);
+    t->progress.rows = t->progress.raw_bytes = 0;
+    t->progress.unit_rows_done = t->progress.unit_rows_total = 0;
+    t->progress.period[0] = t->progress.table[0] = '\0';
+    t->progress.started_us = result.started_us;
+    pthread_mutex_unlock(&t->progress.mutex);
+    if (amber_cancel_is_set(&s->stop))
+        amber_cancel_set(&t->cancel);
+    pthread_mutex_unlock(&s->mutex);
+
+    if (!rc && t->kind == TASK_ARCHIVE && job)
+        rc = run_archive(s, t, job, &result, &detail, &err);
+    else if (!rc && t->kind == TASK_VERIFY)
+        rc = amber_service_verify(s, t, w->argument, text, sizeof(text), &err);
+    else if (!rc && t->kind == TASK_RESTORE)
+        rc = amber_service_restore(s, t, w->argument, text, sizeof(text), &err);
+
+    result.finished_us = amber_now_us();
+    snprintf(result.state, sizeof(result.state), "%s",
+             rc == AMBER_OK ? "ok" : rc == AMBER_E_CANCELED ? "canceled" : "failed");
+    snprintf(result.error, sizeof(result.error), "%s", rc ? err.text : "");
+    log_end(t, &result, rc);
+    if (t->kind == TASK_ARCHIVE)
+        keep_result(s, t->name, &result);
+
+    pthread_mutex_lock(&s->mutex);
+    t->running = false;
+    t->last = result;
+    t->detail = detail;
+    memcpy(t->text, text, sizeof(text));
+    if (t->kind == TASK_ARCHIVE)
+        plan_retry(t, rc);
+    if (!t->queued)
+        wake_waiters(t);
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->mutex);
+}
+
+static void *runner_main(void *arg)
+{
+    struct runner *r = arg;
+    struct amber_service *s = r->service;
+    pthread_mutex_lock(&s->mutex);
+    while (!amber_cancel_is_set(&s->stop)) {
+        struct work *w = r->head;
+        if (!w) {
+            pthread_cond_wait(&s->changed, &s->mutex);
+            continue;
+        }
+        r->head = w->next;
+        if (!r->head)
+            r->tail = &r->head;
+        pthread_mutex_unlock(&s->mutex);
+        run_work(s, w);
+        free(w->argument);
+        free(w);
+        pthread_mutex_lock(&s->mutex);
+    }
+    pthread_mutex_unlock(&s->mutex);
+    return NULL;
+}
+
+/* ---- scheduler ---- */
+
+/* The earliest moment at which something is due; queues what is due now. */
+static int64_t queue_due(struct amber_service *s, int64_t now_us)
+{
+    int64_t earliest = INT64_MAX;
+    for (size_t i = 0; i < s->n_tasks; i++) {
+        struct task *t = s->tasks[i];
+        int64_t due = t->next_run_us;
+        if (t->retry_us && t->retry_us < due)
+            due = t->retry_us;
+        if (due > now_us) {
+            earliest = due < earliest ? due : earliest;
+            continue;
+        }
+        const char *by = t->retry_us && t->retry_us <= now_us ? "retry after a failure" : "schedule";
+        plan_next(s, t, now_us);
+        t->retry_us = 0;
+        earliest = t->next_run_us < earliest ? t->next_run_us : earliest;
+        if (t->queued || t->running)
+            continue; /* the last run still goes on */
+        char name[64];
+        snprintf(name, sizeof(name), "%s", t->name);
+        pthread_mutex_unlock(&s->mutex);
+        struct amber_err err = AMBER_ERR_INIT;
+        if (amber_service_queue(s, name, NULL, by, &err))
+            amber_warn("%s", err.text);
+        pthread_mutex_lock(&s->mutex);
+    }
+    return earliest;
+}
+
+static void *scheduler_main(void *arg)
+{
+    struct amber_service *s = arg;
+    pthread_mutex_lock(&s->mutex);
+    while (!amber_cancel_is_set(&s->stop)) {
+        int64_t due = queue_due(s, amber_now_us());
+        if (amber_cancel_is_set(&s->stop))
+            break;
+        /* At most a minute, so that a clock that was set is noticed. */
+        int64_t limit = amber_now_us() + 60000000;
+        int64_t until = due < limit ? due : limit;
+        struct timespec ts = {.tv_sec = until / 1000000, .tv_nsec = (until % 1000000) * 1000};
+        pthread_cond_timedwait(&s->changed, &s->mutex, &ts);
+    }
+    pthread_mutex_unlock(&s->mutex);
+    return NULL;
+}
+
+/* ---- watcher ---- */
+
+static void set_database(struct amber_service *s, bool up, const char *name, const char *error)
+{
+    pthread_mutex_lock(&s->mutex);
+    bool changed = s->database_up != up || (!up && !s->database_error[0]);
+    s->database_up = up;
+    if (name)
+        snprintf(s->database_name, sizeof(s->database_name), "%s", name);
+    snprintf(s->database_error, sizeof(s->database_error), "%s", error);
+    pthread_mutex_unlock(&s->mutex);
+    if (!changed)
+        return;
+    if (up)
+        amber_info("database %s: connected", name);
+    else
+        amber_warn("database: %s; archives stay readable, jobs wait for it", error);
+}
+
+/* Last results from the catalog, and what was missed while the daemon was down. */
+static enum amber_rc load_results(struct amber_service *s, struct amber_pg *pg,
+                                  struct amber_err *err)
+{
+    for (size_t i = 0;; i++) {
+        struct amber_job_result r;
+        pthread_mutex_lock(&s->mutex);
+        struct task *t = i < s->n_tasks ? s->tasks[i] : NULL;
+        bool wanted = t && t->kind == TASK_ARCHIVE && t->job && !t->last.started_us;
+        pthread_mutex_unlock(&s->mutex);
+        if (!t)
+            return AMBER_OK;
+        if (!wanted)
+            continue;
+        enum amber_rc rc = amber_catalog_job_result_get(pg, s->id.store_id, t->name, &r, err);
+        if (rc)
+            return rc;
+        pthread_mutex_lock(&s->mutex);
+        if (!t->last.started_us)
+            t->last = r;
+        bool missed = t->job && t->job->run_missed && t->job->enabled && s->enabled &&
+                      r.started_us &&
+                      amber_cron_prev(&t->job->cron, amber_now_us()) > r.started_us;
+        if (missed && !t->queued && !t->running)
+            t->next_run_us = amber_now_us();
+        pthread_cond_broadcast(&s->changed);
+        pthread_mutex_unlock(&s->mutex);
+    }
+}
+
+static enum amber_rc claim(struct amber_service *s, struct amber_pg *pg, struct amber_err *err)
+{
+    struct amber_store_identity id;
+    enum amber_rc rc;
+    if (s->read_only) /* makes nothing: not the catalog, not the store */
+        rc = amber_store_identity_get(s->ctx->store, &id, err);
+    else
+        rc = amber_context_claim(s->ctx, pg, &id, err);
+    if (rc)
+        return rc;
+    pthread_mutex_lock(&s->mutex);
+    s->id = id;
+    s->claimed = true;
+    pthread_mutex_unlock(&s->mutex);
+    return AMBER_OK;
+}
+
+static enum amber_rc recover_all(struct amber_service *s, struct amber_pg *pg,
+                                 struct amber_err *err)
+{
+    struct amber_recovery rec;
+    enum amber_rc rc = amber_recover(s->ctx, pg, &s->id, NULL, &rec, err);
+    if (rc)
+        return rc;
+    if (rec.unknown_runs)
+        amber_error("the store has %llu committed runs that this database doesn't know (tables %s): "
+                    "it was set back to an earlier point or failed over; run `amberfs reconcile`; "
+                    "until then these tables are not archived",
+                    (unsigned long long)rec.unknown_runs, rec.unknown_tables);
+    if (rec.orphans_hidden)
+        amber_warn("%llu objects of rolled-back runs are kept hidden in the store until they are "
+                   "ARCHIVAL_ORPHAN_DAYS old",
+                   (unsigned long long)rec.orphans_hidden);
+    pthread_mutex_lock(&s->mutex);
+    s->recovery = rec;
+    pthread_mutex_unlock(&s->mutex);
+    return AMBER_OK;
+}
+
+/* While the connection lasts: everything once, then whatever NOTIFY says. */
+static enum amber_rc watch(struct amber_service *s, struct amber_pg *pg, struct amber_err *err)
+{
+    enum amber_rc rc = claim(s, pg, err);
+    if (!rc)
+        rc = amber_pg_exec(pg, err, "LISTEN amberfs");
+    if (!rc && !s->read_only)
+        rc = recover_all(s, pg, err);
+    if (!rc && !s->read_only)
+        rc = load_results(s, pg, err);
+    while (!rc) {
+        rc = refresh(s, pg, err);
+        if (!rc)
+            set_database(s, true, amber_pg_database(pg), "");
+        bool notified;
+        if (!rc)
+            rc = amber_pg_wait_notify(pg, WATCH_WAIT_MS, &notified, err);
+    }
+    return rc;
+}
+
+static void *watcher_main(void *arg)
+{
+    struct amber_service *s = arg;
+    int wait_ms = RECONNECT_FIRST_MS;
+    while (!amber_cancel_is_set(&s->stop)) {
+        struct amber_err err = AMBER_ERR_INIT;
+        struct amber_pg *pg = NULL;
+        int64_t begun = amber_mono_us();
+        enum amber_rc rc = amber_context_connect(s->ctx, "watch", &s->stop, &pg, &err);
+        if (!rc)
+            rc = watch(s, pg, &err);
+        amber_pg_close(pg);
+        if (rc == AMBER_E_CANCELED)
+            break;
+        set_database(s, false, NULL, err.text);
+        wait_ms = amber_mono_us() - begun > 60000000 ? RECONNECT_FIRST_MS : wait_ms;
+        struct pollfd p = {.fd = s->stop.fd, .events = POLLIN};
+        (void)poll(&p, 1, wait_ms);
+        wait_ms = wait_ms * 2 < RECONNECT_MAX_MS ? wait_ms * 2 : RECONNECT_MAX_MS;
+    }
+    return NULL;
+}
+
+/* ---- lifecycle ---- */
+
+/* The first tree, before the mount shows anything: from the catalog if it can be had. */
+static enum amber_rc first_tree(struct amber_service *s, struct amber_err *err)
+{
+    struct amber_pg *pg = NULL;
+    struct amber_err why = AMBER_ERR_INIT;
+    enum amber_rc rc = amber_context_connect(s->ctx, "start", NULL, &pg, &why);
+    if (!rc)
+        rc = claim(s, pg, &why);
+    if (!rc)
+        rc = refresh(s, pg, &why);
+    if (!rc)
+        set_database(s, true, amber_pg_database(pg), "");
+    amber_pg_close(pg);
+    if (!rc)
+        return AMBER_OK;
+    if (rc == AMBER_E_DENIED || rc == AMBER_E_UNSUPPORTED || rc == AMBER_E_INVALID) {
+        *err = why; /* somebody has to look at this: no mount */
+        return rc;
+    }
+    set_database(s, false, NULL, why.text);
+    struct amber_entry_list l = {0};
+    uint64_t begun = begin_refresh(s);
+    rc = amber_entries_from_markers(s->ctx, &l, err);
+    if (!rc)
+        rc = apply_entries(s, begun, &l, err);
+    amber_entry_list_clear(&l);
+    return rc;
+}
+
+enum amber_rc amber_service_new(const struct amber_service_config *cfg, struct amber_tree *tree,
+                                struct amber_service **out, struct amber_err *err)
+{
+    struct amber_service *s;
+    enum amber_rc rc = amber_calloc(1, sizeof(*s), &s, err);
+    if (rc)
+        return rc;
+    s->ctx = cfg->ctx;
+    s->read_only = cfg->read_only;
+    s->enabled = cfg->enabled;
+    s->tree = tree;
+    s->started_us = amber_now_us();
+    s->stop.fd = -1;
+    pthread_mutex_init(&s->mutex, NULL);
+    pthread_cond_init(&s->changed, NULL);
+    struct runner *runners[] = {&s->archive_runner, &s->side_runner};
+    for (size_t i = 0; i < amber_countof(runners); i++) {
+        runners[i]->service = s;
+        runners[i]->tail = &runners[i]->head;
+    }
+    struct task *t;
+    if ((rc = amber_cancel_init(&s->stop, err)) ||
+        (rc = amber_strdup(cfg->store_type, &s->store_type, err)) ||
+        (rc = amber_strdup(cfg->store_path, &s->store_path, err)) ||
+        (rc = amber_strdup(cfg->mountpoint, &s->mountpoint, err)) ||
+        (rc = take_jobs(s, cfg->jobs, err)) ||
+        (rc = task_add(s, "verify", TASK_VERIFY, &t, err)) ||
+        (rc = task_add(s, "restore", TASK_RESTORE, &t, err)) || (rc = first_tree(s, err))) {
+        if (!s->n_job_sets) {
+            amber_jobs_clear(cfg->jobs);
+            free(cfg->jobs);
+        }
+        amber_service_free(s);
+        return rc;
+    }
+    *out = s;
+    return AMBER_OK;
+}
+
+static enum amber_rc start_thread(pthread_t *thread, bool *started, void *(*main)(void *), void *arg,
+                                  struct amber_err *err)
+{
+    int e = pthread_create(thread, NULL, main, arg);
+    *started = e == 0;
+    return e ? amber_fail_errno(err, e, "can't start a thread") : AMBER_OK;
+}
+
+enum amber_rc amber_service_start(struct amber_service *s, struct amber_mount *mount,
+                                  struct amber_err *err)
+{
+    s->mount = mount;
+    enum amber_rc rc =
+        start_thread(&s->watcher, &s->watcher_started, watcher_main, s, err);
+    if (!rc)
+        rc = start_thread(&s->side_runner.thread, &s->side_runner.started, runner_main,
+                          &s->side_runner, err);
+    if (!rc && !s->read_only)
+        rc = start_thread(&s->archive_runner.thread, &s->archive_runner.started, runner_main,
+                          &s->archive_runner, err);
+    if (!rc && !s->read_only)
+        rc = start_thread(&s->scheduler, &s->scheduler_started, scheduler_main, s, err);
+    if (rc)
+        amber_service_stop(s);
+    return rc;
+}
+
+void amber_service_stop(struct amber_service *s)
+{
+    if (!s)
+        return;
+    amber_cancel_set(&s->stop);
+    pthread_mutex_lock(&s->mutex);
+    for (size_t i = 0; i < s->n_tasks; i++) {
+        if (s->tasks[i]->running)
+            amber_cancel_set(&s->tasks[i]->cancel);
+        wake_waiters(s->tasks[i]);
+    }
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->mutex);
+    const struct {
+        pthread_t *thread;
+        bool *started;
+    } threads[] = {
+        {&s->scheduler, &s->scheduler_started},
+        {&s->archive_runner.thread, &s->archive_runner.started},
+        {&s->side_runner.thread, &s->side_runner.started},
+        {&s->watcher, &s->watcher_started},
+    };
+    for (size_t i = 0; i < amber_countof(threads); i++) {
+        if (*threads[i].started)
+            pthread_join(*threads[i].thread, NULL);
+        *threads[i].started = false;
+    }
+}
+
+void amber_service_free(struct amber_service *s)
+{
+    if (!s)
+        return;
+    struct runner *runners[] = {&s->archive_runner, &s->side_runner};
+    for (size_t i = 0; i < amber_countof(runners); i++) {
+        for (struct work *w = runners[i]->head, *next; w; w = next) {
+            next = w->next;
+            free(w->argument);
+            free(w);
+        }
+    }
+    for (size_t i = 0; i < s->n_tasks; i++)
+        task_free(s->tasks[i]);
+    for (size_t i = 0; i < s->n_job_sets; i++) {
+        amber_jobs_clear(s->job_sets[i]);
+        free(s->job_sets[i]);
+    }
+    free(s->tasks);
+    free(s->job_sets);
+    free(s->pins);
+    free(s->store_type);
+    free(s->store_path);
+    free(s->mountpoint);
+    amber_cancel_clear(&s->stop);
+    pthread_cond_destroy(&s->changed);
+    pthread_mutex_destroy(&s->mutex);
+    free(s);
+}
+
+void amber_service_reload(struct amber_service *s, struct amber_jobs *jobs)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    pthread_mutex_lock(&s->mutex);
+    enum amber_rc rc = take_jobs(s, jobs, &err);
+    size_t n = jobs->n;
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->mutex);
+    if (rc) {
+        amber_error("the jobs file was not taken over: %s", err.text);
+        amber_jobs_clear(jobs);
+        free(jobs);
+    } else {
+        amber_info("the jobs file was read anew: %zu jobs", n);
+    }
+}

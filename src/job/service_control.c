@@ -1,0 +1,435 @@
+/*
+ * service_control.c - what the mount's control files and .restore ask of the daemon.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "amber/log.h"
+#include "amber/verify.h"
+#include "service_priv.h"
+
+/* ---- wait ---- */
+
+static void forget_waiter(struct task *t, const struct waiter *w)
+{
+    for (struct waiter **p = &t->waiters; *p; p = &(*p)->next) {
+        if (*p == w) {
+            *p = w->next;
+            return;
+        }
+    }
+}
+
+static enum amber_rc service_wait(void *arg, const char *job, const struct amber_cancel *cancel,
+                                  struct amber_buf *out, struct amber_err *err)
+{
+    struct amber_service *s = arg;
+    struct waiter w = {.event_fd = eventfd(0, EFD_CLOEXEC)};
+    if (w.event_fd < 0)
+        return amber_fail_errno(err, errno, "can't wait for job %s", job);
+    enum amber_rc rc = AMBER_OK;
+    pthread_mutex_lock(&s->mutex);
+    struct task *t = amber_service_task(s, job);
+    while (t && (t->queued || t->running) && !amber_cancel_is_set(&s->stop) &&
+           !amber_cancel_is_set(cancel)) {
+        w.next = t->waiters;
+        t->waiters = &w;
+        pthread_mutex_unlock(&s->mutex);
+        struct pollfd p[] = {
+            {.fd = w.event_fd, .events = POLLIN},
+            {.fd = cancel ? cancel->fd : -1, .events = POLLIN},
+        };
+        (void)poll(p, 2, -1);
+        pthread_mutex_lock(&s->mutex);
+        forget_waiter(t, &w);
+        uint64_t n;
+        if (p[0].revents && read(w.event_fd, &n, sizeof(n)) < 0)
+            break;
+    }
+    if (!t)
+        rc = amber_fail(err, AMBER_E_NOT_FOUND, "there is no job \"%s\"", job);
+    else if (t->queued || t->running)
+        rc = amber_fail(err, AMBER_E_CANCELED, "waiting for job %s was interrupted", job);
+    else
+        rc = amber_service_result_text(t, out, err);
+    pthread_mutex_unlock(&s->mutex);
+    close(w.event_fd);
+    return rc;
+}
+
+static bool service_job_exists(void *arg, const char *name)
+{
+    struct amber_service *s = arg;
+    pthread_mutex_lock(&s->mutex);
+    struct task *t = amber_service_task(s, name);
+    bool found = t && (t->kind != TASK_ARCHIVE || t->job);
+    pthread_mutex_unlock(&s->mutex);
+    return found;
+}
+
+static const char *service_job_name(void *arg, size_t i)
+{
+    struct amber_service *s = arg;
+    const char *name = NULL;
+    pthread_mutex_lock(&s->mutex);
+    for (size_t k = 0; k < s->n_tasks && !name; k++)
+        if ((s->tasks[k]->kind != TASK_ARCHIVE || s->tasks[k]->job) && i-- == 0)
+            name = s->tasks[k]->name; /* tasks live as long as the service */
+    pthread_mutex_unlock(&s->mutex);
+    return name;
+}
+
+/* ---- control ---- */
+
+static enum amber_rc cancel_task(struct amber_service *s, const char *name, const char *by,
+                                 struct amber_err *err)
+{
+    enum amber_rc rc = AMBER_OK;
+    pthread_mutex_lock(&s->mutex);
+    struct task *t = amber_service_task(s, name);
+    if (!t)
+        rc = amber_fail(err, AMBER_E_NOT_FOUND, "there is no job \"%s\"", name);
+    else if (t->running)
+        amber_cancel_set(&t->cancel);
+    else if (!t->queued)
+        rc = amber_fail(err, AMBER_E_INVALID, "job %s isn't running", name);
+    struct runner *r = t && t->kind == TASK_ARCHIVE ? &s->archive_runner : &s->side_runner;
+    struct work *dropped = NULL;
+    if (t && t->queued && !t->running) {
+        for (struct work **p = &r->head; *p;) {
+            struct work *w = *p;
+            if (w->task == t) {
+                *p = w->next;
+                w->next = dropped;
+                dropped = w;
+            } else {
+                p = &w->next;
+            }
+        }
+        r->tail = &r->head;
+        while (*r->tail)
+            r->tail = &(*r->tail)->next;
+        t->queued = false;
+        for (struct waiter *w = t->waiters; w; w = w->next) {
+            uint64_t one = 1;
+            (void)!write(w->event_fd, &one, sizeof(one));
+        }
+        t->waiters = NULL;
+    }
+    pthread_mutex_unlock(&s->mutex);
+    while (dropped) {
+        struct work *w = dropped;
+        dropped = w->next;
+        free(w->argument);
+        free(w);
+    }
+    if (!rc)
+        amber_info("job %s: canceled by %s", name, by);
+    return rc;
+}
+
+/* The logical name that a person wrote: with or without the mount point before it. */
+static enum amber_rc find_archive(struct amber_service *s, const char *name,
+                                  struct amber_node *out, struct amber_err *err)
+{
+    size_t n = strlen(s->mountpoint);
+    if (strncmp(name, s->mountpoint, n) == 0 && name[n] == '/')
+        name += n + 1;
+    while (strncmp(name, "./", 2) == 0)
+        name += 2;
+    if (amber_tree_find(s->tree, name, out) && !out->is_folder)
+        return AMBER_OK;
+    return amber_fail(err, AMBER_E_NOT_FOUND, "there is no archive \"%s\"", name);
+}
+
+enum amber_rc amber_restore_words(char *line, char **out_archive, struct amber_restore_options *out,
+                                  struct amber_err *err)
+{
+    *out_archive = NULL;
+    char *save = NULL;
+    for (char *word = strtok_r(line, " \t", &save); word; word = strtok_r(NULL, " \t", &save)) {
+        bool takes_value = strcmp(word, "--into") == 0 || strcmp(word, "--on-conflict") == 0;
+        char *value = takes_value ? strtok_r(NULL, " \t", &save) : NULL;
+        if (takes_value && !value)
+            return amber_fail(err, AMBER_E_INVALID, "%s needs a value", word);
+        if (strcmp(word, "--into") == 0) {
+            out->into = value;
+        } else if (strcmp(word, "--on-conflict") == 0) {
+            if (!amber_conflict_parse(value, &out->on_conflict))
+                return amber_fail(err, AMBER_E_INVALID,
+                                  "--on-conflict %s: it must be error, skip or replace", value);
+        } else if (strcmp(word, "--force") == 0) {
+            out->force = true;
+        } else if (strcmp(word, "--allow-triggers") == 0) {
+            out->allow_triggers = true;
+        } else if (word[0] == '-' || *out_archive) {
+            return amber_fail(err, AMBER_E_INVALID,
+                              "\"%s\" isn't understood; write ARCHIVE [--into TABLE] [--on-conflict "
+                              "error|skip|replace] [--force] [--allow-triggers]",
+                              word);
+        } else {
+            *out_archive = word;
+        }
+    }
+    if (!*out_archive)
+        return amber_fail(err, AMBER_E_INVALID, "no archive is named");
+    return AMBER_OK;
+}
+
+static enum amber_rc control_restore(struct amber_service *s, const char *line, const char *by,
+                                     struct amber_err *err)
+{
+    AMBER_AUTO_FREE char *words = NULL;
+    char *archive;
+    struct amber_restore_options opt = {0};
+    struct amber_node node;
+    enum amber_rc rc = amber_strdup(line, &words, err);
+    if (!rc)
+        rc = amber_restore_words(words, &archive, &opt, err);
+    if (!rc)
+        rc = find_archive(s, archive, &node, err);
+    if (!rc)
+        rc = amber_service_queue(s, "restore", line, by, err);
+    return rc;
+}
+
+static enum amber_rc control_verify(struct amber_service *s, const char *line, const char *by,
+                                    struct amber_err *err)
+{
+    struct amber_node node;
+    enum amber_rc rc = AMBER_OK;
+    if (strcmp(line, "--all") != 0 && strcmp(line, "all") != 0)
+        rc = find_archive(s, line, &node, err);
+    if (!rc)
+        rc = amber_service_queue(s, "verify", line, by, err);
+    return rc;
+}
+
+static enum amber_rc service_control(void *arg, enum amber_control what, const char *line,
+                                     const struct amber_caller *caller, struct amber_err *err)
+{
+    struct amber_service *s = arg;
+    char by[64];
+    snprintf(by, sizeof(by), "uid %u, pid %d", (unsigned)caller->uid, (int)caller->pid);
+    enum amber_rc rc = AMBER_OK;
+    if (s->read_only && what != AMBER_CONTROL_VERIFY)
+        rc = amber_fail(err, AMBER_E_DENIED, "this mount is read-only (-o ro): no jobs, no restores");
+    else if (what == AMBER_CONTROL_TRIGGER)
+        rc = amber_service_queue(s, line, NULL, by, err);
+    else if (what == AMBER_CONTROL_CANCEL)
+        rc = cancel_task(s, line, by, err);
+    else if (what == AMBER_CONTROL_VERIFY)
+        rc = control_verify(s, line, by, err);
+    else
+        rc = control_restore(s, line, by, err);
+    return rc;
+}
+
+/* ---- verify and restore, on the side runner ---- */
+
+struct verify_sum {
+    struct amber_service *s;
+    struct task *t;
+    uint64_t archives, bad, bytes;
+    char first[600];
+};
+
+static void verify_entry(struct verify_sum *v, const struct amber_tree_entry *e)
+{
+    struct amber_manifest m = {0};
+    struct amber_verify_report report = {0};
+    struct amber_err err = AMBER_ERR_INIT;
+    enum amber_rc rc = AMBER_OK;
+    v->archives++;
+    pthread_mutex_lock(&v->t->progress.mutex);
+    snprintf(v->t->progress.table, sizeof(v->t->progress.table), "%s", e->path);
+    v->t->progress.phase = AMBER_PHASE_VERIFY;
+    pthread_mutex_unlock(&v->t->progress.mutex);
+    struct amber_sha256 digest;
+    memcpy(digest.b, e->manifest_sha256, sizeof(digest.b));
+    if (!e->manifest_key)
+        rc = amber_fail(&err, AMBER_E_CORRUPT, "it has no manifest");
+    if (!rc)
+        rc = amber_manifest_get(v->s->ctx->store, e->manifest_key, e->has_digest ? &digest : NULL,
+                                &m, &err);
+    if (!rc)
+        rc = amber_verify(v->s->ctx->store, &m, &v->t->cancel, NULL, NULL, &report, &err);
+    v->bytes += report.stored_bytes;
+    if (rc && rc != AMBER_E_CANCELED) {
+        v->bad++;
+        amber_error("verify: %s: %s", e->path, err.text);
+        if (!v->first[0])
+            snprintf(v->first, sizeof(v->first), "%s: %.400s", e->path, err.text);
+    } else if (!rc) {
+        amber_info("verify: %s: ok, %llu rows in %llu blocks", e->path,
+                   (unsigned long long)report.rows, (unsigned long long)report.blocks);
+    }
+    amber_manifest_clear(&m);
+}
+
+/* Every archive below a folder. Names are collected first: verifying is long, and the tree's
+ * callback may hold its lock. */
+struct walk {
+    const struct amber_tree_entry **entries;
+    uint64_t *folders;
+    size_t n_entries, entries_cap, n_folders, folders_cap;
+    enum amber_rc rc;
+    struct amber_err *err;
+};
+
+static bool walk_child(void *arg, const char *name, const struct amber_node *node,
+                       uint64_t next_pos)
+{
+    (void)name;
+    (void)next_pos;
+    struct walk *w = arg;
+    if (node->is_folder)
+        w->rc = amber_grow(&w->folders, &w->folders_cap, w->n_folders + 1, sizeof(*w->folders),
+                           w->err);
+    else
+        w->rc = amber_grow(&w->entries, &w->entries_cap, w->n_entries + 1, sizeof(*w->entries),
+                           w->err);
+    if (w->rc)
+        return false;
+    if (node->is_folder)
+        w->folders[w->n_folders++] = node->ino;
+    else
+        w->entries[w->n_entries++] = node->entry;
+    return true;
+}
+
+static enum amber_rc all_entries(struct amber_service *s, struct walk *w, struct amber_err *err)
+{
+    w->err = err;
+    enum amber_rc rc = amber_tree_list(s->tree, 1, 0, walk_child, w, err);
+    for (size_t i = 0; !rc && !w->rc && i < w->n_folders; i++)
+        rc = amber_tree_list(s->tree, w->folders[i], 0, walk_child, w, err);
+    return rc ? rc : w->rc;
+}
+
+enum amber_rc amber_service_verify(struct amber_service *s, struct task *t, const char *argument,
+                                   char *text, size_t text_len, struct amber_err *err)
+{
+    struct verify_sum v = {.s = s, .t = t};
+    struct amber_node node;
+    enum amber_rc rc = AMBER_OK;
+    if (strcmp(argument, "--all") == 0 || strcmp(argument, "all") == 0) {
+        struct walk w = {0};
+        rc = all_entries(s, &w, err);
+        for (size_t i = 0; !rc && i < w.n_entries && !amber_cancel_is_set(&t->cancel); i++)
+            verify_entry(&v, w.entries[i]);
+        free(w.entries);
+        free(w.folders);
+    } else if (!(rc = find_archive(s, argument, &node, err))) {
+        verify_entry(&v, node.entry);
+    }
+    snprintf(text, text_len, "archives: %llu\ndamaged: %llu\nstored bytes: %llu\n",
+             (unsigned long long)v.archives, (unsigned long long)v.bad,
+             (unsigned long long)v.bytes);
+    if (!rc)
+        rc = amber_cancel_check(&t->cancel, err);
+    if (!rc && v.bad)
+        rc = amber_fail(err, AMBER_E_CORRUPT, "%llu of %llu archives are damaged; the first: %s",
+                        (unsigned long long)v.bad, (unsigned long long)v.archives, v.first);
+    return rc;
+}
+
+static void restore_progress(void *arg, const char *table, uint64_t done, uint64_t total)
+{
+    struct task *t = arg;
+    pthread_mutex_lock(&t->progress.mutex);
+    snprintf(t->progress.table, sizeof(t->progress.table), "%s", table);
+    t->progress.unit_rows_done = done;
+    t->progress.unit_rows_total = total;
+    pthread_mutex_unlock(&t->progress.mutex);
+}
+
+enum amber_rc amber_service_restore(struct amber_service *s, struct task *t, const char *argument,
+                                    char *text, size_t text_len, struct amber_err *err)
+{
+    AMBER_AUTO_FREE char *words = NULL;
+    char *archive;
+    struct amber_restore_options opt = {
+        .cancel = &t->cancel,
+        .progress = restore_progress,
+        .arg = t,
+    };
+    struct amber_node node;
+    struct amber_restore_result result;
+    enum amber_rc rc = amber_strdup(argument, &words, err);
+    if (!rc)
+        rc = amber_restore_words(words, &archive, &opt, err);
+    if (!rc)
+        rc = find_archive(s, archive, &node, err);
+    if (!rc)
+        rc = amber_restore_archive(s->ctx, node.entry, &opt, &result, err);
+    if (!rc)
+        snprintf(text, text_len,
+                 "archives: %llu\nrows inserted: %llu\nrows skipped: %llu\nrows replaced: %llu\n%s",
+                 (unsigned long long)result.archives, (unsigned long long)result.rows_inserted,
+                 (unsigned long long)result.rows_skipped, (unsigned long long)result.rows_replaced,
+                 result.notes);
+    return rc;
+}
+
+/* ---- .restore ---- */
+
+struct name_match {
+    const struct amber_tree_entry *entry;
+    size_t n;
+};
+
+static bool count_match(void *arg, const struct amber_node *node)
+{
+    struct name_match *m = arg;
+    m->entry = node->entry;
+    return ++m->n < 2;
+}
+
+static enum amber_rc service_restore_open(void *arg, const char *table, const char *file,
+                                          const struct amber_caller *caller,
+                                          struct amber_sink **out, struct amber_err *err)
+{
+    struct amber_service *s = arg;
+    struct name_match match = {0};
+    (void)caller;
+    if (s->read_only)
+        return amber_fail(err, AMBER_E_DENIED, "this mount is read-only (-o ro): no restores");
+    if (!table) {
+        amber_tree_find_name(s->tree, file, count_match, &match);
+        if (!match.n)
+            return amber_fail(err, AMBER_E_INVALID,
+                              "%s isn't the name of an archive of this mount; to restore a file of "
+                              "your own copy it into .restore/TABLE/",
+                              file);
+        if (match.n > 1)
+            return amber_fail(err, AMBER_E_INVALID,
+                              "several folders have an archive named %s; write its path into "
+                              ".control/restore instead",
+                              file);
+    }
+    enum amber_rc rc = amber_restore_sink(s->ctx, match.entry, table, out, err);
+    return rc ? amber_wrap(err, "restore of %s", file) : AMBER_OK;
+}
+
+static void service_audit(void *arg, const char *what, const char *path,
+                          const struct amber_caller *caller)
+{
+    (void)arg;
+    amber_info("audit: %s %s by uid %u, pid %d", what, path, (unsigned)caller->uid,
+               (int)caller->pid);
+}
+
+const struct amber_mount_ops amber_service_ops = {
+    .status = amber_service_status,
+    .metrics = amber_service_metrics,
+    .control = service_control,
+    .job_exists = service_job_exists,
+    .job_name = service_job_name,
+    .wait = service_wait,
+    .restore_open = service_restore_open,
+    .audit = service_audit,
+};
