@@ -1,0 +1,70 @@
+# shellcheck shell=bash
+# What setup, test and demo share: where the project is, how they talk, and how they build.
+# Sourced, not run. Sets `root`, the project's folder, and leaves the working folder alone.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ] && [ "${TERM:-dumb}" != dumb ]; then
+    c_step=$'\e[1;36m' c_cmd=$'\e[32m' c_bad=$'\e[1;31m' c_dim=$'\e[2m' c_off=$'\e[0m'
+else
+    c_step='' c_cmd='' c_bad='' c_dim='' c_off=''
+fi
+
+# say TEXT: what happens next, one line.
+say() { printf '%s%s%s\n' "$c_step" "$*" "$c_off"; }
+# note TEXT: something beside the way.
+note() { printf '%s%s%s\n' "$c_dim" "$*" "$c_off"; }
+# die TEXT: say why on stderr and end with status 1.
+die() {
+    printf '%s%s: %s%s\n' "$c_bad" "${0##*/}" "$*" "$c_off" >&2
+    exit 1
+}
+
+# The folder of the newest PostgreSQL server's programs; fails if there is none.
+pg_bindir() {
+    local dir
+    dir=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -t/ -k5 -rV | head -n 1)
+    if [ -x "$dir/initdb" ]; then
+        printf '%s\n' "$dir"
+    elif command -v initdb >/dev/null; then
+        dirname "$(readlink -f "$(command -v initdb)")"
+    else
+        return 1
+    fi
+}
+
+# Files that root makes in somebody's checkout go to its owner, so that the owner can go on there.
+give_back() {
+    if [ "$(id -u)" = 0 ] && [ "$(stat -c %u "$root")" != 0 ]; then
+        chown -R --reference="$root" -- "$@"
+    fi
+}
+
+# build_in NAME MESON_ARGUMENTS...: configure once, then compile. Prints the folder on stdout and
+# everything else on stderr; two at once wait for each other. A folder below the checkout; where
+# that can't be written, below $AMBER_BUILD_TOP, which the caller has made.
+build_in() {
+    local name=$1 dir
+    shift
+    if [ -w "$root" ] && { [ ! -e "$root/build" ] || [ -w "$root/build" ]; }; then
+        dir=$root/build/$name
+    else
+        dir=${AMBER_BUILD_TOP:?}/build-$name
+    fi
+    (
+        flock 9
+        mkdir -p "$dir"
+        # A folder configured for other options, or by another meson, is configured anew.
+        printf '%s\n' "$(meson --version) ${CC:-cc} $*" >"$dir/.wanted"
+        if ! cmp -s "$dir/.wanted" "$dir/.configured" || [ ! -e "$dir/build.ninja" ]; then
+            rm -rf "$dir/meson-private" "$dir/meson-info" "$dir/build.ninja"
+            meson setup "$dir" "$root" "$@" || exit 1
+            cp "$dir/.wanted" "$dir/.configured"
+        fi
+        ninja -C "$dir"
+        status=$?
+        [ -d "$root/build" ] && give_back "$root/build"
+        exit $status
+    ) 9<"$root/meson.build" >&2 || return 1
+    printf '%s\n' "$dir"
+}
