@@ -4,6 +4,7 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 
+# shellcheck disable=SC2034 # used by those who source this
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ] && [ "${TERM:-dumb}" != dumb ]; then
     c_step=$'\e[1;36m' c_cmd=$'\e[32m' c_bad=$'\e[1;31m' c_dim=$'\e[2m' c_off=$'\e[0m'
 else
