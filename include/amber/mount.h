@@ -124,5 +124,10 @@ enum amber_rc amber_mount_update(struct amber_mount *m, const struct amber_tree_
 /* Whether path is, or lies on, an amberfs mount (alive or dead); out_root gets its mount point
  * (owned by the caller, may be NULL). source /proc/self/mountinfo */
 bool amber_mount_find(const char *path, char **out_root, bool *out_alive);
+/* The mount point of the only amberfs mount of this machine that is alive; NULL if there is none or
+ * more than one. Owned by the caller. */
+char *amber_mount_only(void);
+/* Detach the dead mount at root (a mount point as amber_mount_find gives it). errors DENIED, IO. */
+enum amber_rc amber_mount_detach(const char *root, struct amber_err *err) AMBER_MUST_CHECK;
 
 #endif

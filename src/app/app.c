@@ -1,0 +1,219 @@
+/*
+ * app.c - from configuration to an open store.
+ */
+#include "app.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "amber/cancel.h"
+#include "amber/log.h"
+#include "amber/mount.h"
+#include "amber/reader.h"
+
+#define JOBS_FILE_MAX (4U << 20)
+
+int amber_app_fail(const struct amber_err *err)
+{
+    fprintf(stderr, "amberfs: %s\n", err->text);
+    return 1;
+}
+
+enum amber_rc amber_app_configure(struct app *app, struct amber_err *err)
+{
+    AMBER_AUTO_BUF struct amber_buf warnings = AMBER_BUF_INIT(1U << 20);
+    enum amber_rc rc =
+        amber_config_load(app->opt->env_file, environ, &app->cfg, &warnings, err);
+    if (warnings.len)
+        fprintf(stderr, "%s", warnings.data);
+    if (rc)
+        return rc;
+    enum amber_log_level level = app->cfg.log_level;
+    if (app->opt->verbose)
+        level = AMBER_LOG_DEBUG;
+    else if (app->opt->command != AMBER_COMMAND_MOUNT && level > AMBER_LOG_WARN)
+        level = AMBER_LOG_WARN; /* a command prints its own result */
+    if (app->opt->quiet)
+        level = AMBER_LOG_ERROR;
+    amber_log_set_level(level);
+    return AMBER_OK;
+}
+
+enum amber_rc amber_app_open(struct app *app, bool read_only, bool create, int dir_fd,
+                             struct amber_err *err)
+{
+    struct amber_store_config sc = {
+        .type = app->cfg.storage_type,
+        .path = app->cfg.path,
+        .dir_fd = dir_fd,
+        .create = create,
+        .read_only = read_only,
+    };
+    enum amber_rc rc = amber_store_open(&sc, &app->store, err);
+    if (!rc)
+        rc = amber_pool_new(amber_cpu_count(), &app->pool, err);
+    if (!rc)
+        rc = amber_cache_new(app->cfg.cache_bytes, app->pool, &app->cache, err);
+    if (rc)
+        return rc;
+    app->ctx = (struct amber_context){
+        .store = app->store,
+        .pool = app->pool,
+        .cache = app->cache,
+        .conninfo = app->cfg.database_url,
+        .codec = app->cfg.compression,
+        .level = app->cfg.compression_level,
+        .block_bytes = app->cfg.block_bytes,
+        .orphan_days = app->cfg.orphan_days,
+        .restore_pin_days = app->cfg.restore_pin_days,
+    };
+    if (gethostname(app->ctx.host, sizeof(app->ctx.host) - 1))
+        snprintf(app->ctx.host, sizeof(app->ctx.host), "unknown");
+    return AMBER_OK;
+}
+
+static enum amber_rc read_file(const char *path, struct amber_buf *out, struct amber_err *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return amber_fail_errno(err, errno, "%s", path);
+    enum amber_rc rc = AMBER_OK;
+    for (;;) {
+        rc = amber_buf_reserve(out, 65536, err);
+        if (rc)
+            break;
+        ssize_t n = read(fd, out->data + out->len, 65536);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            rc = amber_fail_errno(err, errno, "%s", path);
+        if (n <= 0)
+            break;
+        out->len += (size_t)n;
+    }
+    close(fd);
+    return rc;
+}
+
+enum amber_rc amber_app_jobs(const struct app *app, struct amber_jobs **out, struct amber_err *err)
+{
+    AMBER_AUTO_BUF struct amber_buf text = AMBER_BUF_INIT(JOBS_FILE_MAX);
+    AMBER_AUTO_BUF struct amber_buf findings = AMBER_BUF_INIT(1U << 20);
+    const char *file = app->opt->jobs_file ? app->opt->jobs_file : app->cfg.jobs_file;
+    size_t len;
+    const char *data = amber_jobs_builtin(&len);
+    enum amber_rc rc = AMBER_OK;
+    if (file) {
+        if ((rc = read_file(file, &text, err)))
+            return amber_wrap(err, "jobs file");
+        data = text.data ? text.data : "";
+        len = text.len;
+    }
+    struct amber_job_defaults d = {
+        .retention_days = app->cfg.retention_days,
+        .period = app->cfg.period,
+        .cron = app->cfg.schedule_cron,
+        .memory_cleanup_enabled = app->cfg.memory_cleanup_enabled,
+        .memory_cleanup_cron = app->cfg.memory_cleanup_cron,
+    };
+    struct amber_jobs *jobs;
+    if ((rc = amber_calloc(1, sizeof(*jobs), &jobs, err)))
+        return rc;
+    rc = amber_jobs_parse(data, len, &d, jobs, &findings, err);
+    if (rc) {
+        free(jobs);
+        if (findings.len)
+            fprintf(stderr, "%s:\n%s", file ? file : "built-in jobs", findings.data);
+        return amber_wrap(err, "%s", file ? file : "built-in jobs");
+    }
+    *out = jobs;
+    return AMBER_OK;
+}
+
+void amber_app_close(struct app *app)
+{
+    amber_cache_free(app->cache);
+    amber_pool_free(app->pool);
+    amber_store_free(app->store);
+    amber_config_clear(&app->cfg);
+}
+
+/* ---- a store that is covered by a mount ---- */
+
+char *amber_app_mounted(const struct app *app)
+{
+    char *root = NULL;
+    bool alive = false;
+    if (!amber_mount_find(app->cfg.path, &root, &alive) || !alive) {
+        free(root);
+        return NULL;
+    }
+    return root;
+}
+
+enum amber_rc amber_app_refuse_mounted(const struct app *app, const char *command,
+                                       struct amber_err *err)
+{
+    AMBER_AUTO_FREE char *root = amber_app_mounted(app);
+    if (!root)
+        return AMBER_OK;
+    return amber_fail(err, AMBER_E_BUSY,
+                      "the store %s is covered by the amberfs mount at %s, and `%s` needs the store "
+                      "itself: unmount it first (fusermount3 -u %s)",
+                      app->cfg.path, root, command, root);
+}
+
+/* ---- stopping a command ---- */
+
+static struct amber_cancel cancel = {.fd = -1};
+
+static void on_signal(int sig)
+{
+    (void)sig;
+    amber_cancel_set(&cancel);
+}
+
+struct amber_cancel *amber_app_cancel(void)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    if (cancel.fd >= 0)
+        return &cancel;
+    if (amber_cancel_init(&cancel, &err))
+        return NULL; /* then a signal just ends the process */
+    struct sigaction sa = {.sa_handler = on_signal};
+    sigemptyset(&sa.sa_mask);
+    sigaction(SIGINT, &sa, NULL);
+    sigaction(SIGTERM, &sa, NULL);
+    return &cancel;
+}
+
+/* ---- text for people ---- */
+
+void amber_human_bytes(uint64_t n, char *out)
+{
+    static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB"};
+    double v = (double)n;
+    size_t u = 0;
+    while (v >= 1000 && u + 1 < amber_countof(units)) {
+        v /= 1000;
+        u++;
+    }
+    snprintf(out, 32, u ? "%.1f %s" : "%.0f %s", v, units[u]);
+}
+
+void amber_human_count(uint64_t n, char *out)
+{
+    char digits[24];
+    int len = snprintf(digits, sizeof(digits), "%llu", (unsigned long long)n);
+    int k = 0;
+    for (int i = 0; i < len; i++) {
+        if (i && (len - i) % 3 == 0)
+            out[k++] = ',';
+        out[k++] = digits[i];
+    }
+    out[k] = '\0';
+}

@@ -1,0 +1,309 @@
+/*
+ * cmd_mount.c - `amberfs mount`: the daemon.
+ *
+ * In the background the first process waits on a pipe until the second one serves (or failed, and
+ * said why), so that a script can go on at once. Signals are taken by one thread of their own:
+ * SIGTERM and SIGINT end, SIGHUP reads the jobs file anew.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "amber/log.h"
+#include "amber/mount.h"
+#include "amber/service.h"
+#include "app.h"
+
+struct daemon {
+    struct app *app;
+    struct amber_tree *tree;
+    struct amber_service *service;
+    struct amber_mount *mount;
+    sigset_t signals;
+    pthread_t signal_thread;
+    bool signal_thread_started;
+    int ready_fd; /* -1: in the foreground */
+};
+
+/* source  sd_notify(3), "Notes": one datagram to the socket in $NOTIFY_SOCKET */
+static void notify_systemd(const char *state)
+{
+    const char *path = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    if (!path || !path[0] || strlen(path) >= sizeof(addr.sun_path))
+        return;
+    size_t len = strlen(path);
+    memcpy(addr.sun_path, path, len);
+    if (path[0] == '@')
+        addr.sun_path[0] = '\0'; /* abstract */
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    if (sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&addr,
+               (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
+        amber_warn("can't tell systemd \"%s\": %s", state, strerror(errno));
+    close(fd);
+}
+
+/* ---- background ---- */
+
+static enum amber_rc go_to_background(int *out_ready_fd, int *out_status, struct amber_err *err)
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC))
+        return amber_fail_errno(err, errno, "can't make a pipe");
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid < 0)
+        return amber_fail_errno(err, errno, "can't start the daemon");
+    if (pid > 0) {
+        char text[2048];
+        size_t len = 0;
+        ssize_t n;
+        close(fds[1]);
+        while ((n = read(fds[0], text + len, sizeof(text) - 1 - len)) > 0)
+            len += (size_t)n;
+        text[len] = '\0';
+        if (strcmp(text, "ready\n") != 0)
+            fprintf(stderr, "amberfs: %s\n", len ? text : "the daemon ended at once");
+        *out_status = strcmp(text, "ready\n") == 0 ? 0 : 1;
+        *out_ready_fd = -1;
+        return AMBER_OK;
+    }
+    close(fds[0]);
+    setsid();
+    *out_status = -1; /* this is the daemon */
+    *out_ready_fd = fds[1];
+    return AMBER_OK;
+}
+
+/* Serving: let the waiting process go, and detach from its terminal. */
+static void say_ready(struct daemon *d)
+{
+    notify_systemd("READY=1");
+    if (d->ready_fd < 0)
+        return;
+    int null = open("/dev/null", O_RDWR);
+    if (null >= 0) {
+        dup2(null, STDIN_FILENO);
+        dup2(null, STDOUT_FILENO);
+        if (isatty(STDERR_FILENO))
+            dup2(null, STDERR_FILENO);
+        if (null > STDERR_FILENO)
+            close(null);
+    }
+    (void)!write(d->ready_fd, "ready\n", 6);
+    close(d->ready_fd);
+    d->ready_fd = -1;
+}
+
+/* ---- signals ---- */
+
+static void reload(struct daemon *d)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    struct amber_jobs *jobs;
+    notify_systemd("RELOADING=1");
+    if (amber_app_jobs(d->app, &jobs, &err))
+        amber_error("SIGHUP: the jobs stay as they were: %s", err.text);
+    else
+        amber_service_reload(d->service, jobs);
+    notify_systemd("READY=1");
+}
+
+static void *signal_main(void *arg)
+{
+    struct daemon *d = arg;
+    for (;;) {
+        int sig;
+        if (sigwait(&d->signals, &sig))
+            continue;
+        if (sig == SIGHUP) {
+            reload(d);
+            continue;
+        }
+        if (sig == SIGUSR2) /* from our own main thread: the mount ended by itself */
+            return NULL;
+        amber_info("%s: ending", sig == SIGTERM ? "SIGTERM" : "SIGINT");
+        notify_systemd("STOPPING=1");
+        amber_service_stop(d->service);
+        amber_mount_stop(d->mount);
+        return NULL;
+    }
+}
+
+static enum amber_rc start_signals(struct daemon *d, struct amber_err *err)
+{
+    int e = pthread_create(&d->signal_thread, NULL, signal_main, d);
+    d->signal_thread_started = e == 0;
+    return e ? amber_fail_errno(err, e, "can't start a thread") : AMBER_OK;
+}
+
+/* ---- start ---- */
+
+static enum amber_rc group_of(const char *name, gid_t *out, struct amber_err *err)
+{
+    char *end;
+    unsigned long n = strtoul(name, &end, 10);
+    if (*name && !*end) {
+        *out = (gid_t)n;
+        return AMBER_OK;
+    }
+    struct group *g = getgrnam(name);
+    if (!g)
+        return amber_fail(err, AMBER_E_INVALID, "-o group=%s: there is no such group", name);
+    *out = g->gr_gid;
+    return AMBER_OK;
+}
+
+/* The store may lie under the mount point itself: its descriptor is opened before mounting. A dead
+ * mount that covers it is detached first. */
+static enum amber_rc open_store_folder(struct app *app, bool read_only, int *out_fd,
+                                       struct amber_err *err)
+{
+    AMBER_AUTO_FREE char *root = NULL;
+    bool alive;
+    *out_fd = -1;
+    if (amber_mount_find(app->cfg.path, &root, &alive)) {
+        if (alive)
+            return amber_fail(err, AMBER_E_BUSY,
+                              "%s is served by an amberfs daemon already (mounted at %s)",
+                              app->cfg.path, root);
+        enum amber_rc rc = amber_mount_detach(root, err);
+        if (rc)
+            return rc;
+    }
+    if (!read_only && mkdir(app->cfg.path, 0750) && errno != EEXIST)
+        return amber_fail_errno(err, errno, "ARCHIVAL_PATH %s can't be made", app->cfg.path);
+    *out_fd = open(app->cfg.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return *out_fd < 0 ? amber_fail_errno(err, errno, "ARCHIVAL_PATH %s", app->cfg.path) : AMBER_OK;
+}
+
+static enum amber_rc start(struct daemon *d, const char *mountpoint, struct amber_err *err)
+{
+    struct app *app = d->app;
+    const struct amber_options *o = app->opt;
+    struct amber_jobs *jobs = NULL;
+    int dir_fd = -1;
+    gid_t gid = getgid();
+    enum amber_rc rc = amber_app_jobs(app, &jobs, err);
+    if (!rc && o->group)
+        rc = group_of(o->group, &gid, err);
+    if (!rc)
+        rc = open_store_folder(app, o->read_only, &dir_fd, err);
+    if (!rc)
+        rc = amber_app_open(app, o->read_only, false, dir_fd, err);
+    if (dir_fd >= 0)
+        close(dir_fd);
+    if (!rc)
+        rc = amber_tree_new(&d->tree, err);
+    if (rc) {
+        if (jobs)
+            amber_jobs_clear(jobs);
+        free(jobs);
+        return rc;
+    }
+    struct amber_service_config sc = {
+        .ctx = &app->ctx,
+        .jobs = jobs,
+        .read_only = o->read_only,
+        .enabled = app->cfg.archival_enabled,
+        .store_type = app->cfg.storage_type,
+        .store_path = app->cfg.path,
+        .mountpoint = mountpoint,
+    };
+    rc = amber_service_new(&sc, d->tree, &d->service, err);
+    if (rc)
+        return rc;
+    struct amber_mount_config mc = {
+        .mountpoint = mountpoint,
+        .options = o->fuse_options,
+        .source = app->cfg.path,
+        .read_only = o->read_only,
+        .uid = getuid(),
+        .gid = gid,
+        .store = app->store,
+        .tree = d->tree,
+        .cache = app->cache,
+        .ops = &amber_service_ops,
+        .arg = d->service,
+    };
+    rc = amber_mount_new(&mc, &d->mount, err);
+    if (!rc)
+        rc = amber_service_start(d->service, d->mount, err);
+    if (!rc)
+        rc = start_signals(d, err);
+    return rc;
+}
+
+static int serve(struct daemon *d, const char *mountpoint)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    enum amber_rc rc = start(d, mountpoint, &err);
+    if (!rc) {
+        amber_info("amberfs %s serves %s at %s", AMBER_VERSION, d->app->cfg.path, mountpoint);
+        say_ready(d);
+        rc = amber_mount_serve(d->mount, &err);
+    } else if (d->ready_fd >= 0) {
+        (void)!write(d->ready_fd, err.text, strlen(err.text));
+        close(d->ready_fd);
+        d->ready_fd = -1;
+        amber_log_set_stderr(false); /* the waiting process prints it */
+    }
+    if (rc)
+        amber_error("%s", err.text);
+    if (d->signal_thread_started) {
+        pthread_kill(d->signal_thread, SIGUSR2);
+        pthread_join(d->signal_thread, NULL);
+    }
+    amber_service_stop(d->service);
+    amber_mount_free(d->mount);
+    amber_service_free(d->service);
+    amber_tree_free(d->tree);
+    return rc ? 1 : 0;
+}
+
+int amber_cmd_mount(struct app *app)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    struct daemon d = {.app = app, .ready_fd = -1};
+    AMBER_AUTO_FREE char *mountpoint = NULL;
+    bool alive = true;
+    char *root = NULL;
+    /* A dead mount can't be resolved by name; it is detached by its own path below. */
+    if (amber_mount_find(app->opt->args[0], &root, &alive) && !alive &&
+        amber_mount_detach(root, &err)) {
+        free(root);
+        return amber_app_fail(&err);
+    }
+    free(root);
+    mountpoint = realpath(app->opt->args[0], NULL);
+    if (!mountpoint) {
+        amber_fail_errno(&err, errno, "mount point %s", app->opt->args[0]);
+        return amber_app_fail(&err);
+    }
+    int status = -1;
+    if (!app->opt->foreground) {
+        if (go_to_background(&d.ready_fd, &status, &err))
+            return amber_app_fail(&err);
+        if (status >= 0)
+            return status;
+    }
+    /* Before any thread: all of them inherit the mask. */
+    sigemptyset(&d.signals);
+    sigaddset(&d.signals, SIGTERM);
+    sigaddset(&d.signals, SIGINT);
+    sigaddset(&d.signals, SIGHUP);
+    sigaddset(&d.signals, SIGUSR2);
+    pthread_sigmask(SIG_BLOCK, &d.signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    status = serve(&d, mountpoint);
+    return status;
+}

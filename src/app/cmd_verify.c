@@ -1,0 +1,175 @@
+/*
+ * cmd_verify.c - `amberfs verify` and `amberfs rebuild-manifest`: archives against their manifests,
+ * and a lost manifest made anew from its archive.
+ */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "amber/calendar.h"
+#include "amber/log.h"
+#include "amber/verify.h"
+#include "app.h"
+#include "archives.h"
+
+struct shown {
+    const char *path;
+    uint64_t total;
+    bool terminal;
+    int64_t last_us;
+};
+
+static void show_progress(void *arg, uint64_t done)
+{
+    struct shown *s = arg;
+    int64_t now = amber_mono_us();
+    if (!s->terminal || now - s->last_us < 200000)
+        return;
+    s->last_us = now;
+    fprintf(stderr, "\r\033[K%s  %3.0f %%", s->path,
+            s->total ? (double)done * 100 / (double)s->total : 100);
+    fflush(stderr);
+}
+
+static int verify_one(struct app *app, const struct amber_tree_entry *e)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    struct amber_manifest m = {0};
+    struct amber_verify_report r = {0};
+    struct shown shown = {
+        .path = e->path,
+        .total = e->stored_size,
+        .terminal = isatty(STDERR_FILENO) && !app->opt->quiet,
+    };
+    enum amber_rc rc = amber_archive_manifest(app->store, e, &m, &err);
+    if (!rc)
+        rc = amber_verify(app->store, &m, amber_app_cancel(), show_progress, &shown, &r, &err);
+    if (shown.terminal)
+        fprintf(stderr, "\r\033[K");
+    if (rc) {
+        printf("FAILED  %s: %s\n", e->path, err.text);
+        if (r.bad_blocks)
+            printf("        %llu of %llu blocks are damaged; the first: %s\n",
+                   (unsigned long long)r.bad_blocks, (unsigned long long)r.blocks, r.first_fault);
+    } else if (!app->opt->quiet) {
+        char rows[32];
+        amber_human_count(r.rows, rows);
+        printf("ok      %s: %s rows, %llu blocks\n", e->path, rows, (unsigned long long)r.blocks);
+    }
+    amber_manifest_clear(&m);
+    return rc != AMBER_OK;
+}
+
+static int verify_mounted(struct app *app, const char *mountpoint)
+{
+    if (app->opt->all || !app->opt->n_args)
+        return amber_daemon_run(mountpoint, "verify", "--all", "verify");
+    int status = 0;
+    for (size_t i = 0; i < app->opt->n_args; i++)
+        status |= amber_daemon_run(mountpoint, "verify",
+                                   amber_archive_relative(app->opt->args[i], mountpoint), "verify");
+    return status;
+}
+
+int amber_cmd_verify(struct app *app)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    AMBER_AUTO_FREE char *mounted = amber_app_mounted(app);
+    if (mounted)
+        return verify_mounted(app, mounted);
+    struct amber_entry_list list = {0};
+    size_t n = 0, bad = 0;
+    if (amber_app_open(app, true, false, -1, &err) ||
+        amber_entries_from_markers(&app->ctx, &list, &err))
+        return amber_app_fail(&err);
+    bool all = app->opt->all || !app->opt->n_args;
+    for (size_t i = 0; all && i < list.n && !amber_cancel_is_set(amber_app_cancel()); i++, n++)
+        bad += (size_t)verify_one(app, &list.items[i]);
+    for (size_t i = 0; !all && i < app->opt->n_args; i++, n++) {
+        const struct amber_tree_entry *e;
+        if (amber_archive_find(&list, app->cfg.path, app->opt->args[i], &e, &err)) {
+            amber_app_fail(&err);
+            bad++;
+        } else {
+            bad += (size_t)verify_one(app, e);
+        }
+    }
+    if (all)
+        printf("%zu archives verified, %zu damaged\n", n, bad);
+    amber_entry_list_clear(&list);
+    return bad != 0 || amber_cancel_is_set(amber_app_cancel());
+}
+
+/* ---- rebuild-manifest ---- */
+
+/* A damaged manifest is kept beside the new one, under a name that nothing reads. */
+static enum amber_rc put_aside(struct amber_store *st, const char *key, struct amber_err *err)
+{
+    AMBER_AUTO_BUF struct amber_buf old = AMBER_BUF_INIT(AMBER_MANIFEST_MAX);
+    AMBER_AUTO_FREE char *aside = NULL;
+    enum amber_rc rc = amber_store_get(st, key, &old, err);
+    if (rc == AMBER_E_NOT_FOUND)
+        return AMBER_OK;
+    if (!rc)
+        rc = amber_asprintf(&aside, err, "%s.damaged-%lld", key,
+                            (long long)(amber_now_us() / 1000000));
+    if (!rc)
+        rc = amber_store_put(st, aside, old.data ? old.data : "", old.len, err);
+    if (!rc)
+        rc = amber_store_remove(st, key, err);
+    return rc;
+}
+
+static enum amber_rc rebuild_one(struct app *app, const struct amber_tree_entry *e,
+                                 struct amber_err *err)
+{
+    struct amber_manifest m = {0};
+    AMBER_AUTO_FREE char *key = NULL;
+    struct amber_sha256 digest;
+    struct amber_manifest_name name = {0};
+    enum amber_rc rc = amber_archive_manifest(app->store, e, &m, err);
+    if (rc == AMBER_OK) {
+        amber_manifest_clear(&m);
+        printf("%s has a manifest that is in order; nothing was changed\n", e->path);
+        return AMBER_OK;
+    }
+    if (rc != AMBER_E_NOT_FOUND && rc != AMBER_E_CORRUPT)
+        return rc;
+    rc = amber_rebuild(app->store, e->key, &m, err);
+    /* The run is the one that committed the archive, whatever its header says. */
+    if (!rc && e->manifest_key && !(rc = amber_manifest_key_parse(e->manifest_key, &name, err)))
+        memcpy(m.run_id, name.run_id, sizeof(m.run_id));
+    if (!rc && e->rows && e->rows != m.archive.rows)
+        rc = amber_fail(err, AMBER_E_CORRUPT,
+                        "the archive has %llu rows, but %llu were committed: it isn't whole",
+                        (unsigned long long)m.archive.rows, (unsigned long long)e->rows);
+    if (!rc && e->manifest_key)
+        rc = put_aside(app->store, e->manifest_key, err);
+    if (!rc)
+        rc = amber_manifest_put(app->store, &m, &key, &digest, err);
+    if (!rc) {
+        char rows[32];
+        amber_human_count(m.archive.rows, rows);
+        printf("%s: manifest made anew: %s rows in %zu blocks%s\n", e->path, rows,
+               m.archive.n_blocks, m.typed ? "" : "; the columns' types are not known");
+    }
+    amber_manifest_clear(&m);
+    return rc;
+}
+
+int amber_cmd_rebuild(struct app *app)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    struct amber_entry_list list = {0};
+    const struct amber_tree_entry *e;
+    enum amber_rc rc = amber_app_refuse_mounted(app, "amberfs rebuild-manifest", &err);
+    if (!rc)
+        rc = amber_app_open(app, false, false, -1, &err);
+    if (!rc)
+        rc = amber_entries_from_markers(&app->ctx, &list, &err);
+    if (!rc)
+        rc = amber_archive_find(&list, app->cfg.path, app->opt->args[0], &e, &err);
+    if (!rc)
+        rc = rebuild_one(app, e, &err);
+    amber_entry_list_clear(&list);
+    return rc ? amber_app_fail(&err) : 0;
+}
