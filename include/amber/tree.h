@@ -28,35 +28,61 @@ struct amber_tree_entry {
 
 struct amber_tree;
 enum amber_rc amber_tree_new(struct amber_tree **out, struct amber_err *err) AMBER_MUST_CHECK;
-void amber_tree_free(struct amber_tree *t);
+void amber_tree_free(struct amber_tree *t); /* NULL allowed */
+
+/* One name of one folder's listing that came, went, or has other attributes. A name that now
+ * stands for another archive is reported as gone, then as added. */
+enum amber_tree_what { AMBER_TREE_ADDED, AMBER_TREE_REMOVED, AMBER_TREE_ALTERED };
+struct amber_tree_change {
+    enum amber_tree_what what;
+    uint64_t folder;                      /* inode of the folder that holds the name */
+    uint64_t ino;                         /* of the child itself */
+    const char *name;                     /* valid until amber_tree_free */
+    const struct amber_tree_entry *entry; /* REMOVED: what it was; NULL for a folder */
+};
 /*
  * Make the tree hold exactly these entries. What was there with the same path and key keeps its
- * inode. on_change is called for each folder (path, "" the root) whose listing changed, after the
- * swap, without a lock held; may be NULL.
- * errors  INVALID two entries with one path, or a path that is a folder of another; NOMEM: the
- *         tree is as before
+ * inode, also if it was gone in between. on_change is called for each change, after the swap,
+ * without a lock held; may be NULL. Below a folder that is gone nothing is reported.
+ * errors  INVALID a path that can't be one, two entries with one path, or a path that is a folder
+ *         of another; NOMEM: the tree is as before
  */
 enum amber_rc amber_tree_replace(struct amber_tree *t, const struct amber_tree_entry *entries,
-                                 size_t n, void (*on_change)(void *arg, const char *folder),
+                                 size_t n,
+                                 void (*on_change)(void *arg,
+                                                   const struct amber_tree_change *change),
                                  void *arg, struct amber_err *err) AMBER_MUST_CHECK;
 
-/* A node as found: folder or archive. ino 1 is the root. */
+/* Inode of the root; every other node's is at least AMBER_TREE_INO_FIRST, so that the numbers
+ * between are free for what isn't in the tree. */
+#define AMBER_TREE_ROOT 1U
+#define AMBER_TREE_INO_FIRST 64U
+
+/* A node as found: folder or archive. */
 struct amber_node {
     uint64_t ino;
     bool is_folder;
     const struct amber_tree_entry *entry; /* archives; valid until amber_tree_free */
-    int64_t mtime_us;                     /* folders: their newest entry's */
+    int64_t mtime_us;                     /* folders: at first their newest entry's, later the
+                                             time of the last change of their listing */
 };
 bool amber_tree_lookup(struct amber_tree *t, uint64_t parent, const char *name,
                        struct amber_node *out);
+/* Also finds what is gone from the listings: an open file outlives its name. */
 bool amber_tree_get(struct amber_tree *t, uint64_t ino, struct amber_node *out);
 /* The entry with this logical name. */
 bool amber_tree_find(struct amber_tree *t, const char *path, struct amber_node *out);
-/* The entries whose last path component is name; calls each until it returns false. */
+/* The entries whose last path component is name; calls each, without a lock held, until it
+ * returns false. */
 void amber_tree_find_name(struct amber_tree *t, const char *name,
                           bool (*each)(void *arg, const struct amber_node *node), void *arg);
-/* Children of a folder from position pos on (0 first), in name order: each(name, node, next_pos)
- * until it returns false. errors NOT_FOUND not a folder. */
+/*
+ * Children of a folder behind position pos (0: from the first), in name order: each(name, node,
+ * next_pos) until it returns false. A position is the inode of the child before it, so that a
+ * listing that changes between two calls neither repeats nor skips the names that stay. Called
+ * without a lock held.
+ * errors  NOT_FOUND not a folder
+ */
 enum amber_rc amber_tree_list(struct amber_tree *t, uint64_t ino, uint64_t pos,
                               bool (*each)(void *arg, const char *name,
                                            const struct amber_node *node, uint64_t next_pos),
