@@ -1,15 +1,9 @@
 /*
- * service.c - the daemon's threads: scheduler, two runners, watcher.
+ * service.c - the daemon's tasks: queue, schedule, two runners, lifecycle.
  *
- * A task is idle, queued or running; it is queued at most once. Times are UTC microseconds. The
- * watcher alone follows the catalog by NOTIFY; a runner refreshes the tree by itself after each
- * commit, so that whoever waited for the job sees its archives. Two refreshes may overlap: the one
- * that began to read later wins (refresh_begun, refresh_applied).
+ * A task is idle, queued or running; it is queued at most once. Times are UTC microseconds.
  */
-#include <errno.h>
-#include <poll.h>
 #include <stdio.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "amber/calendar.h"
@@ -18,9 +12,6 @@
 
 #define RETRY_FIRST_US INT64_C(60000000)
 #define RETRY_MAX_US INT64_C(3600000000)
-#define WATCH_WAIT_MS 30000      /* the tree is loaded anew at least this often */
-#define RECONNECT_FIRST_MS 500
-#define RECONNECT_MAX_MS 30000
 
 /* ---- tasks ---- */
 
@@ -133,86 +124,6 @@ enum amber_rc amber_service_queue(struct amber_service *s, const char *name, con
     return rc;
 }
 
-/* ---- tree ---- */
-
-static enum amber_rc collect_pin(void *arg, const struct amber_pin_row *row, struct amber_err *err)
-{
-    struct {
-        struct pin *items;
-        size_t n, cap;
-    } *l = arg;
-    enum amber_rc rc = amber_grow(&l->items, &l->cap, l->n + 1, sizeof(*l->items), err);
-    if (rc)
-        return rc;
-    struct pin *p = &l->items[l->n++];
-    snprintf(p->table, sizeof(p->table), "%s.%s", row->table_schema, row->table_name);
-    p->from_day = row->from_day;
-    p->to_day = row->to_day;
-    p->until_us = row->until_us;
-    return AMBER_OK;
-}
-
-static enum amber_rc apply_entries(struct amber_service *s, uint64_t begun,
-                                   struct amber_entry_list *l, struct amber_err *err)
-{
-    pthread_mutex_lock(&s->mutex);
-    bool newest = begun > s->refresh_applied;
-    if (newest)
-        s->refresh_applied = begun;
-    pthread_mutex_unlock(&s->mutex);
-    if (!newest)
-        return AMBER_OK;
-    return s->mount ? amber_mount_update(s->mount, l->items, l->n, err)
-                    : amber_tree_replace(s->tree, l->items, l->n, NULL, NULL, err);
-}
-
-static uint64_t begin_refresh(struct amber_service *s)
-{
-    pthread_mutex_lock(&s->mutex);
-    uint64_t begun = ++s->refresh_begun;
-    pthread_mutex_unlock(&s->mutex);
-    return begun;
-}
-
-/* The tree and the pins from the catalog. */
-static enum amber_rc refresh(struct amber_service *s, struct amber_pg *pg, struct amber_err *err)
-{
-    uint64_t begun = begin_refresh(s);
-    struct amber_entry_list l = {0};
-    struct {
-        struct pin *items;
-        size_t n, cap;
-    } pins = {0};
-    enum amber_rc rc = amber_entries_from_catalog(s->ctx, pg, s->id.store_id, &l, err);
-    if (!rc)
-        rc = amber_catalog_pins(pg, NULL, NULL, collect_pin, &pins, err);
-    if (!rc)
-        rc = apply_entries(s, begun, &l, err);
-    amber_entry_list_clear(&l);
-    if (rc) {
-        free(pins.items);
-        return rc;
-    }
-    pthread_mutex_lock(&s->mutex);
-    free(s->pins);
-    s->pins = pins.items;
-    s->n_pins = pins.n;
-    pthread_mutex_unlock(&s->mutex);
-    return AMBER_OK;
-}
-
-/* From a runner, after a unit's commit. */
-static void refresh_after_commit(void *arg, const char *run_id)
-{
-    struct amber_service *s = arg;
-    struct amber_err err = AMBER_ERR_INIT;
-    struct amber_pg *pg = NULL;
-    if (amber_context_connect(s->ctx, "tree", NULL, &pg, &err) || refresh(s, pg, &err))
-        amber_warn("run %s is committed, but the mounted tree can't be loaded yet: %s", run_id,
-                   err.text);
-    amber_pg_close(pg);
-}
-
 /* ---- runners ---- */
 
 static void wake_waiters(struct task *t)
@@ -258,7 +169,7 @@ static enum amber_rc run_archive(struct amber_service *s, struct task *t,
     struct amber_archive_options opt = {
         .cancel = &t->cancel,
         .progress = &t->progress,
-        .committed = refresh_after_commit,
+        .committed = amber_service_refresh_after_commit,
         .arg = s,
     };
     enum amber_rc rc = amber_archive_job(s->ctx, job, &opt, detail, err);
@@ -407,168 +318,7 @@ static void *scheduler_main(void *arg)
     return NULL;
 }
 
-/* ---- watcher ---- */
-
-static void set_database(struct amber_service *s, bool up, const char *name, const char *error)
-{
-    pthread_mutex_lock(&s->mutex);
-    bool changed = s->database_up != up || (!up && !s->database_error[0]);
-    s->database_up = up;
-    if (name)
-        snprintf(s->database_name, sizeof(s->database_name), "%s", name);
-    snprintf(s->database_error, sizeof(s->database_error), "%s", error);
-    pthread_mutex_unlock(&s->mutex);
-    if (!changed)
-        return;
-    if (up)
-        amber_info("database %s: connected", name);
-    else
-        amber_warn("database: %s; archives stay readable, jobs wait for it", error);
-}
-
-/* Last results from the catalog, and what was missed while the daemon was down. */
-static enum amber_rc load_results(struct amber_service *s, struct amber_pg *pg,
-                                  struct amber_err *err)
-{
-    for (size_t i = 0;; i++) {
-        struct amber_job_result r;
-        pthread_mutex_lock(&s->mutex);
-        struct task *t = i < s->n_tasks ? s->tasks[i] : NULL;
-        bool wanted = t && t->kind == TASK_ARCHIVE && t->job && !t->last.started_us;
-        pthread_mutex_unlock(&s->mutex);
-        if (!t)
-            return AMBER_OK;
-        if (!wanted)
-            continue;
-        enum amber_rc rc = amber_catalog_job_result_get(pg, s->id.store_id, t->name, &r, err);
-        if (rc)
-            return rc;
-        pthread_mutex_lock(&s->mutex);
-        if (!t->last.started_us)
-            t->last = r;
-        bool missed = t->job && t->job->run_missed && t->job->enabled && s->enabled &&
-                      r.started_us &&
-                      amber_cron_prev(&t->job->cron, amber_now_us()) > r.started_us;
-        if (missed && !t->queued && !t->running)
-            t->next_run_us = amber_now_us();
-        pthread_cond_broadcast(&s->changed);
-        pthread_mutex_unlock(&s->mutex);
-    }
-}
-
-static enum amber_rc claim(struct amber_service *s, struct amber_pg *pg, struct amber_err *err)
-{
-    struct amber_store_identity id;
-    enum amber_rc rc;
-    if (s->read_only) /* makes nothing: not the catalog, not the store */
-        rc = amber_store_identity_get(s->ctx->store, &id, err);
-    else
-        rc = amber_context_claim(s->ctx, pg, &id, err);
-    if (rc)
-        return rc;
-    pthread_mutex_lock(&s->mutex);
-    s->id = id;
-    s->claimed = true;
-    pthread_mutex_unlock(&s->mutex);
-    return AMBER_OK;
-}
-
-static enum amber_rc recover_all(struct amber_service *s, struct amber_pg *pg,
-                                 struct amber_err *err)
-{
-    struct amber_recovery rec;
-    enum amber_rc rc = amber_recover(s->ctx, pg, &s->id, NULL, &rec, err);
-    if (rc)
-        return rc;
-    if (rec.unknown_runs)
-        amber_error("the store has %llu committed runs that this database doesn't know (tables %s): "
-                    "it was set back to an earlier point or failed over; run `amberfs reconcile`; "
-                    "until then these tables are not archived",
-                    (unsigned long long)rec.unknown_runs, rec.unknown_tables);
-    if (rec.orphans_hidden)
-        amber_warn("%llu objects of rolled-back runs are kept hidden in the store until they are "
-                   "ARCHIVAL_ORPHAN_DAYS old",
-                   (unsigned long long)rec.orphans_hidden);
-    pthread_mutex_lock(&s->mutex);
-    s->recovery = rec;
-    pthread_mutex_unlock(&s->mutex);
-    return AMBER_OK;
-}
-
-/* While the connection lasts: everything once, then whatever NOTIFY says. */
-static enum amber_rc watch(struct amber_service *s, struct amber_pg *pg, struct amber_err *err)
-{
-    enum amber_rc rc = claim(s, pg, err);
-    if (!rc)
-        rc = amber_pg_exec(pg, err, "LISTEN amberfs");
-    if (!rc && !s->read_only)
-        rc = recover_all(s, pg, err);
-    if (!rc && !s->read_only)
-        rc = load_results(s, pg, err);
-    while (!rc) {
-        rc = refresh(s, pg, err);
-        if (!rc)
-            set_database(s, true, amber_pg_database(pg), "");
-        bool notified;
-        if (!rc)
-            rc = amber_pg_wait_notify(pg, WATCH_WAIT_MS, &notified, err);
-    }
-    return rc;
-}
-
-static void *watcher_main(void *arg)
-{
-    struct amber_service *s = arg;
-    int wait_ms = RECONNECT_FIRST_MS;
-    while (!amber_cancel_is_set(&s->stop)) {
-        struct amber_err err = AMBER_ERR_INIT;
-        struct amber_pg *pg = NULL;
-        int64_t begun = amber_mono_us();
-        enum amber_rc rc = amber_context_connect(s->ctx, "watch", &s->stop, &pg, &err);
-        if (!rc)
-            rc = watch(s, pg, &err);
-        amber_pg_close(pg);
-        if (rc == AMBER_E_CANCELED)
-            break;
-        set_database(s, false, NULL, err.text);
-        wait_ms = amber_mono_us() - begun > 60000000 ? RECONNECT_FIRST_MS : wait_ms;
-        struct pollfd p = {.fd = s->stop.fd, .events = POLLIN};
-        (void)poll(&p, 1, wait_ms);
-        wait_ms = wait_ms * 2 < RECONNECT_MAX_MS ? wait_ms * 2 : RECONNECT_MAX_MS;
-    }
-    return NULL;
-}
-
 /* ---- lifecycle ---- */
-
-/* The first tree, before the mount shows anything: from the catalog if it can be had. */
-static enum amber_rc first_tree(struct amber_service *s, struct amber_err *err)
-{
-    struct amber_pg *pg = NULL;
-    struct amber_err why = AMBER_ERR_INIT;
-    enum amber_rc rc = amber_context_connect(s->ctx, "start", NULL, &pg, &why);
-    if (!rc)
-        rc = claim(s, pg, &why);
-    if (!rc)
-        rc = refresh(s, pg, &why);
-    if (!rc)
-        set_database(s, true, amber_pg_database(pg), "");
-    amber_pg_close(pg);
-    if (!rc)
-        return AMBER_OK;
-    if (rc == AMBER_E_DENIED || rc == AMBER_E_UNSUPPORTED || rc == AMBER_E_INVALID) {
-        *err = why; /* somebody has to look at this: no mount */
-        return rc;
-    }
-    set_database(s, false, NULL, why.text);
-    struct amber_entry_list l = {0};
-    uint64_t begun = begin_refresh(s);
-    rc = amber_entries_from_markers(s->ctx, &l, err);
-    if (!rc)
-        rc = apply_entries(s, begun, &l, err);
-    amber_entry_list_clear(&l);
-    return rc;
-}
 
 enum amber_rc amber_service_new(const struct amber_service_config *cfg, struct amber_tree *tree,
                                 struct amber_service **out, struct amber_err *err)
@@ -597,7 +347,7 @@ enum amber_rc amber_service_new(const struct amber_service_config *cfg, struct a
         (rc = amber_strdup(cfg->mountpoint, &s->mountpoint, err)) ||
         (rc = take_jobs(s, cfg->jobs, err)) ||
         (rc = task_add(s, "verify", TASK_VERIFY, &t, err)) ||
-        (rc = task_add(s, "restore", TASK_RESTORE, &t, err)) || (rc = first_tree(s, err))) {
+        (rc = task_add(s, "restore", TASK_RESTORE, &t, err)) || (rc = amber_service_first_tree(s, err))) {
         if (!s->n_job_sets) {
             amber_jobs_clear(cfg->jobs);
             free(cfg->jobs);
@@ -622,7 +372,7 @@ enum amber_rc amber_service_start(struct amber_service *s, struct amber_mount *m
 {
     s->mount = mount;
     enum amber_rc rc =
-        start_thread(&s->watcher, &s->watcher_started, watcher_main, s, err);
+        start_thread(&s->watcher, &s->watcher_started, amber_service_watch_main, s, err);
     if (!rc)
         rc = start_thread(&s->side_runner.thread, &s->side_runner.started, runner_main,
                           &s->side_runner, err);

@@ -1,6 +1,6 @@
 /*
- * service_priv.h - the daemon's engine, shared by its files: the threads (service.c), what is shown
- * of it (service_status.c) and what it is told to do (service_control.c).
+ * service_priv.h - the daemon's engine, shared by its files: tasks and their runners (service.c),
+ * the watcher (service_watch.c), what is shown (service_status.c) and told (service_control.c).
  *
  * Everything below the mutex line is guarded by struct amber_service's mutex.
  */
@@ -108,6 +108,15 @@ enum amber_rc amber_service_restore(struct amber_service *s, struct task *t, con
  * point into line, which is changed. errors INVALID. */
 enum amber_rc amber_restore_words(char *line, char **out_archive, struct amber_restore_options *out,
                                   struct amber_err *err) AMBER_MUST_CHECK;
+
+/* The watcher thread; arg is the service. */
+void *amber_service_watch_main(void *arg);
+/* The first tree, before the mount shows anything: from the catalog if it can be had, else from the
+ * commit markers. errors DENIED, UNSUPPORTED, INVALID: somebody has to look; IO of the store. */
+enum amber_rc amber_service_first_tree(struct amber_service *s, struct amber_err *err)
+    AMBER_MUST_CHECK;
+/* From a runner, after a unit's commit; arg is the service. */
+void amber_service_refresh_after_commit(void *arg, const char *run_id);
 
 /* Mount operations in service_status.c. */
 enum amber_rc amber_service_status(void *arg, struct amber_buf *out, struct amber_err *err);

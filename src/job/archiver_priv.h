@@ -1,0 +1,41 @@
+/*
+ * archiver_priv.h - a run of a job, shared by archiver.c (the run) and attempt.c (one attempt at
+ * one unit).
+ */
+#ifndef AMBER_ARCHIVER_PRIV_H
+#define AMBER_ARCHIVER_PRIV_H
+
+#include "amber/archiver.h"
+#include "amber/family.h"
+#include "amber/unit.h"
+
+/* One run of a job. */
+struct archiver {
+    const struct amber_context *ctx;
+    const struct amber_job *job;
+    const struct amber_archive_options *opt;
+    struct amber_archive_result *result;
+    struct amber_pg *pg, *ctl;
+    struct amber_store_identity id;
+    struct amber_family family;
+    struct amber_day_range *pins;
+    size_t n_pins, pins_cap;
+    int64_t cutoff_day;
+    int64_t started_us;
+    uint64_t max_rows; /* cap of root rows for the next unit */
+};
+
+/* Tell the progress record which phase it is. */
+void amber_archiver_phase(struct archiver *a, enum amber_phase phase);
+/* Add what stayed in this unit to the result. */
+void amber_archiver_count_stayed(struct archiver *a, const struct amber_unit *unit);
+/*
+ * Steps 1 to 7 for one unit, once.
+ * shape   out_to_us: where the next unit starts, the range may have been capped
+ * errors  any; the unit is rolled back and undone. amber_pg_unit_retryable(err) tells whether it is
+ *         worth another attempt; LIMIT: try again with cfg->check_sizes
+ */
+enum amber_rc amber_attempt_unit(struct archiver *a, const struct amber_unit_config *cfg,
+                                 int64_t *out_to_us, struct amber_err *err) AMBER_MUST_CHECK;
+
+#endif
