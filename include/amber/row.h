@@ -35,7 +35,8 @@ void amber_row_encoder_free(struct amber_row_encoder *e); /* NULL allowed */
  *
  * shape   line: without its line break, len bytes. json: the object and '\n' are appended.
  *         overlay: nothing, or one JSON object (no line break) is appended
- * errors  CORRUPT the line hasn't one field a column or isn't COPY text; LIMIT, NOMEM.
+ * errors  CORRUPT the line hasn't one field a column, isn't COPY text or isn't UTF-8, or a value
+ *         isn't of its column's type; LIMIT (a buffer's ceiling, up to 7 KiB early), NOMEM.
  *         On failure json and overlay have their old lengths
  */
 enum amber_rc amber_row_encode(struct amber_row_encoder *e, const char *line, size_t len,
@@ -54,9 +55,10 @@ struct amber_row_decoder_config {
     const struct amber_schema *schema;
     const size_t *emit; /* indexes of the columns to write, in this order; NULL: all, in order */
     size_t n_emit;
-    bool any_keys; /* false: every column must be there (an archive). true: keys may be missing or
-                      reordered (a person's file); missing columns are not written and not set in
-                      `present` */
+    bool any_keys; /* false: every column must be there and have its JSON type (an archive). true: a
+                      person's file: keys may be missing (such columns are not written and not set
+                      in `present`), numbers and booleans may stand for strings, and a string may
+                      hold a value's PostgreSQL literal ("{1,2}"). Reordered keys are always fine */
 };
 enum amber_rc amber_row_decoder_new(const struct amber_row_decoder_config *cfg,
                                     struct amber_row_decoder **out, struct amber_err *err)
@@ -66,12 +68,14 @@ void amber_row_decoder_free(struct amber_row_decoder *d); /* NULL allowed */
 /*
  * Turn one JSON object into a COPY text line.
  *
- * shape   json: one object, without line break. overlay: its overlay object or NULL/0.
+ * shape   json: one object, without line break (white space around it is fine). overlay: its overlay object or NULL/0.
  *         copy: the emitted columns' fields, tab-separated, and '\n' are appended (no second field
  *         for SERVER columns). present: NULL, or schema->n_columns flags, set for each key found
  * errors  INVALID with the byte column (1-based) in the text: not JSON, unknown or repeated key,
  *         missing key, a value that can't be of its column's type (an object for an integer);
- *         LIMIT, NOMEM. copy has its old length on failure. The text names keys, never values
+ *         CORRUPT the same faults in the overlay; LIMIT (copy's ceiling, up to 7 KiB early, or
+ *         json nested deeper than 65,536 levels), NOMEM. copy has its old length and present its
+ *         old values on failure. The text names keys, never values
  */
 enum amber_rc amber_row_decode(struct amber_row_decoder *d, const char *json, size_t len,
                                const char *overlay, size_t overlay_len, struct amber_buf *copy,
@@ -80,7 +84,8 @@ enum amber_rc amber_row_decode(struct amber_row_decoder *d, const char *json, si
 /* One line of an overlay attachment: `[<row number from 0>,{...}]\n` */
 enum amber_rc amber_overlay_format(uint64_t row, const char *overlay, size_t len,
                                    struct amber_buf *out, struct amber_err *err) AMBER_MUST_CHECK;
-/* errors CORRUPT. out_obj points into line. */
+/* line: with or without its line break. The object itself is checked by decode.
+ * errors CORRUPT. out_obj points into line. */
 enum amber_rc amber_overlay_parse(const char *line, size_t len, uint64_t *out_row,
                                   const char **out_obj, size_t *out_obj_len,
                                   struct amber_err *err) AMBER_MUST_CHECK;

@@ -10,6 +10,8 @@
 #include "amber/err.h"
 #include "amber/mem.h"
 
+#define AMBER_COLUMNS_MAX 4096U /* PostgreSQL allows 1,600 */
+
 /* How a value's text is written as JSON; the same rules as row_to_json of PostgreSQL. */
 enum amber_kind {
     AMBER_KIND_TEXT,        /* a JSON string of the text form: text, uuid, bytea, inet, interval, ... */
@@ -19,19 +21,21 @@ enum amber_kind {
     AMBER_KIND_DATE,        /* ISO text */
     AMBER_KIND_TIMESTAMP,   /* "2024-01-01 00:00:00" <-> "2024-01-01T00:00:00" */
     AMBER_KIND_TIMESTAMPTZ, /* "2024-01-01 00:00:00+00" <-> "2024-01-01T00:00:00+00:00" */
-    AMBER_KIND_ARRAY,       /* {..} <-> [..] */
-    AMBER_KIND_VECTOR,      /* int2vector, oidvector: "1 2" <-> [1,2] */
+    AMBER_KIND_ARRAY,       /* {..} <-> [..]; elements by the element type's kind */
+    AMBER_KIND_VECTOR,      /* int2vector: "1 2" <-> [1,2]; oidvector: ["1","2"], since oid is TEXT */
     AMBER_KIND_COMPOSITE,   /* (..) <-> {..} */
     AMBER_KIND_HSTORE,      /* "k"=>"v" <-> {"k": "v"} */
     AMBER_KIND_SERVER,      /* a type with its own cast to json (PostGIS): the server sends
-                               to_json(column) in a second COPY field right behind the first */
+                               to_json(column) in a second COPY field right behind the first.
+                               Columns only: an array or composite with such a type inside is
+                               SERVER as a whole */
 };
 
 struct amber_field;
 struct amber_type {
     enum amber_kind kind;
     char *name;                 /* owned; format_type() text: "numeric(12,6)", "app.mood[]" */
-    char delim;                 /* arrays: ',' or ';' (box) */
+    char delim;                 /* ARRAY: typdelim of the element type, ',' or ';' (box) */
     struct amber_type *elem;    /* owned; arrays and vectors */
     struct amber_field *fields; /* owned; composites, dropped attributes left out */
     size_t n_fields;
@@ -66,7 +70,9 @@ const char *amber_kind_name(enum amber_kind k);
 bool amber_kind_parse(const char *word, enum amber_kind *out);
 
 /* The schema as one JSON text (the manifest's "columns" and the archive's header unit), and back.
- * source docs/format.md. errors of parse  CORRUPT, NOMEM, UNSUPPORTED unknown kind. */
+ * shape   out of parse: replaced; cleared on failure. out of encode: appended to
+ * errors  parse: CORRUPT with the JSON path; UNSUPPORTED unknown kind; NOMEM. encode: LIMIT, NOMEM
+ * source  docs/format.md */
 enum amber_rc amber_schema_encode(const struct amber_schema *s, struct amber_buf *out,
                                   struct amber_err *err) AMBER_MUST_CHECK;
 enum amber_rc amber_schema_parse(const char *text, size_t len, struct amber_schema *out,
