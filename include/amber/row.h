@@ -68,7 +68,7 @@ void amber_row_decoder_free(struct amber_row_decoder *d); /* NULL allowed */
 /*
  * Turn one JSON object into a COPY text line.
  *
- * shape   json: one object, without line break (white space around it is fine). overlay: its overlay object or NULL/0.
+ * shape   json: one object, without line break. overlay: its overlay object or NULL/0.
  *         copy: the emitted columns' fields, tab-separated, and '\n' are appended (no second field
  *         for SERVER columns). present: NULL, or schema->n_columns flags, set for each key found
  * errors  INVALID with the byte column (1-based) in the text: not JSON, unknown or repeated key,

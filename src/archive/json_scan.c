@@ -51,8 +51,7 @@ size_t amber_utf8_check(const char *text, size_t len)
                 i += 16;
 #endif
             uint64_t v;
-            while (len - i >= 8 &&
-                   !(memcpy(&v, p + i, 8), v & UINT64_C(0x8080808080808080)))
+            while (len - i >= 8 && !(memcpy(&v, p + i, 8), v & UINT64_C(0x8080808080808080)))
                 i += 8;
             while (i < len && p[i] < 0x80)
                 i++;

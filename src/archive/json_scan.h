@@ -99,8 +99,7 @@ static inline unsigned amber_plain_bytes(const char *p, bool quote)
     if (!(special & (ones << 7)))
         return AMBER_STEP;
     unsigned n = 0;
-    while (n < AMBER_STEP && (unsigned char)p[n] >= 0x20 && p[n] != '\\' &&
-           (!quote || p[n] != '"'))
+    while (n < AMBER_STEP && (unsigned char)p[n] >= 0x20 && p[n] != '\\' && (!quote || p[n] != '"'))
         n++;
     return n;
 }

@@ -75,8 +75,7 @@ static enum amber_rc quote(struct row_parse *c, enum quoting q, char delim, size
     return AMBER_OK;
 }
 
-static enum amber_rc work_put(struct row_parse *c, const char *s, size_t len,
-                              struct amber_err *err)
+static enum amber_rc work_put(struct row_parse *c, const char *s, size_t len, struct amber_err *err)
 {
     return amber_buf_append(&c->work, s, len, err);
 }
@@ -204,8 +203,8 @@ static enum amber_rc vector_to_raw(struct row_parse *c, const struct row_type *t
     return rc;
 }
 
-static enum amber_rc composite_to_raw(struct row_parse *c, const struct row_type *t,
-                                      const char **p, const char *end, struct amber_err *err)
+static enum amber_rc composite_to_raw(struct row_parse *c, const struct row_type *t, const char **p,
+                                      const char *end, struct amber_err *err)
 {
     const char *start = *p;
     size_t base;

@@ -9,9 +9,9 @@
 #include "row_priv.h"
 
 struct amber_row_decoder {
-    struct row_type *plan;    /* owned */
+    struct row_type *plan; /* owned */
     struct row_parse parse;
-    size_t *emit;             /* owned */
+    size_t *emit; /* owned */
     size_t n_emit;
     bool *emitted;            /* owned; one a column */
     struct row_span *overlay; /* owned; one a column: content of its overlay string */
@@ -33,8 +33,8 @@ static enum amber_rc set_emit(struct amber_row_decoder *d,
     for (size_t i = 0; i < d->n_emit; i++) {
         size_t column = cfg->emit ? cfg->emit[i] : i;
         if (column >= n || d->emitted[column])
-            return amber_fail(err, AMBER_E_INVALID, "column %zu of %zu can't be written %s",
-                              column, n, column >= n ? "" : "twice");
+            return amber_fail(err, AMBER_E_INVALID, "column %zu of %zu %s", column, n,
+                              column >= n ? "doesn't exist" : "can't be written twice");
         d->emit[i] = column;
         d->emitted[column] = true;
         d->in_order &= i == 0 || d->emit[i - 1] < column;

@@ -203,7 +203,8 @@ static enum amber_rc encode_json_text(struct encoding *x, bool *exact)
         return amber_fail(x->err, AMBER_E_LIMIT, "json is nested more than %u levels deep",
                           AMBER_JSON_DEPTH_MAX);
     if (!e || amber_json_space(e, end) != end)
-        return amber_fail(x->err, AMBER_E_CORRUPT, "the value isn't json; is the column's type right?");
+        return amber_fail(x->err, AMBER_E_CORRUPT,
+                          "the value isn't json; is the column's type right?");
     *exact = !breaks && value == s && e == end && *s != 'n';
     return AMBER_OK;
 }

@@ -50,8 +50,7 @@ enum amber_rc amber_overlay_format(uint64_t row, const char *overlay, size_t len
 }
 
 enum amber_rc amber_overlay_parse(const char *line, size_t len, uint64_t *out_row,
-                                  const char **out_obj, size_t *out_obj_len,
-                                  struct amber_err *err)
+                                  const char **out_obj, size_t *out_obj_len, struct amber_err *err)
 {
     const char *p = line, *end = line + len;
     uint64_t row = 0;

@@ -181,8 +181,8 @@ enum amber_rc amber_row_members(struct row_parse *c, const struct row_type *t, c
     const bool top = c->key == NULL;
     const char *s = amber_json_space(*p, end);
     size_t hint = 0;
-    enum amber_rc rc = amber_grow(&c->spans, &c->cap_spans, c->n_spans + t->n_fields,
-                                  sizeof(*c->spans), err);
+    enum amber_rc rc =
+        amber_grow(&c->spans, &c->cap_spans, c->n_spans + t->n_fields, sizeof(*c->spans), err);
 
     if (rc != AMBER_OK)
         return rc;

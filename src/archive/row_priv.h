@@ -16,8 +16,8 @@
 #include "amber/row.h"
 #include "json_scan.h"
 
-#define AMBER_TYPE_DEPTH_MAX 64U               /* arrays and composites inside each other */
-#define AMBER_ARRAY_DIMS_MAX 6                 /* PostgreSQL's MAXDIM */
+#define AMBER_TYPE_DEPTH_MAX 64U                /* arrays and composites inside each other */
+#define AMBER_ARRAY_DIMS_MAX 6                  /* PostgreSQL's MAXDIM */
 #define AMBER_FIELD_MAX (1024U * 1024U * 1024U) /* bytes of one value's raw text */
 
 /* ---- plan ------------------------------------------------------------------------------- */
@@ -62,8 +62,8 @@ struct row_out {
 #define ROW_CHUNK 1024 /* source bytes between two looks at the room */
 #define ROW_ROOM (6 * (ROW_CHUNK + AMBER_STEP) + 64)
 
-enum amber_rc amber_row_out_grow(struct row_out *o, size_t room, struct amber_err *err)
-    AMBER_MUST_CHECK;
+enum amber_rc amber_row_out_grow(struct row_out *o, size_t room,
+                                 struct amber_err *err) AMBER_MUST_CHECK;
 static inline void row_out_begin(struct row_out *o, struct amber_buf *buf)
 {
     o->buf = buf;
@@ -143,8 +143,8 @@ size_t amber_timestamp_from_json(char *dst, const char *s, size_t len, bool zone
 /* Raw text -> JSON, in place: s is overwritten. errors CORRUPT not a literal of the type; LIMIT,
  * NOMEM. */
 enum amber_rc amber_text_to_json(struct amber_json_stack *stack, const struct row_type *t, char *s,
-                                 size_t len, struct row_out *o, struct amber_err *err)
-    AMBER_MUST_CHECK;
+                                 size_t len, struct row_out *o,
+                                 struct amber_err *err) AMBER_MUST_CHECK;
 
 /* Where a member's value stands in a JSON text. start NULL: no such member. */
 struct row_span {
@@ -153,12 +153,12 @@ struct row_span {
 
 /* State of JSON -> text. */
 struct row_parse {
-    bool any_keys;         /* a person's file: missing keys, and numbers for strings, are fine */
-    const char *base;      /* start of the JSON text: byte columns count from here */
-    const char *what;      /* "" or "overlay ": which text */
-    const char *key;       /* top-level key under way, as the file has it; NULL outside */
+    bool any_keys;    /* a person's file: missing keys, and numbers for strings, are fine */
+    const char *base; /* start of the JSON text: byte columns count from here */
+    const char *what; /* "" or "overlay ": which text */
+    const char *key;  /* top-level key under way, as the file has it; NULL outside */
     size_t key_len;
-    struct amber_buf work; /* raw text of nested values */
+    struct amber_buf work;  /* raw text of nested values */
     struct row_span *spans; /* owned stack of members of the objects under way */
     size_t n_spans, cap_spans;
     struct amber_json_stack *stack; /* owned */
@@ -181,8 +181,8 @@ enum amber_rc amber_row_mismatch(const struct row_parse *c, const char *at, cons
  * shape   *p: at the value's first byte; moved behind it
  */
 enum amber_rc amber_json_to_copy(struct row_parse *c, const struct row_type *t, const char **p,
-                                 const char *end, struct row_out *o, struct amber_err *err)
-    AMBER_MUST_CHECK;
+                                 const char *end, struct row_out *o,
+                                 struct amber_err *err) AMBER_MUST_CHECK;
 
 /*
  * Take the object at *p apart: push one span for each field of t and move *p behind it.
@@ -190,8 +190,8 @@ enum amber_rc amber_json_to_copy(struct row_parse *c, const struct row_type *t, 
  *         c->key NULL: the object is the row itself, and faults name its keys
  */
 enum amber_rc amber_row_members(struct row_parse *c, const struct row_type *t, const char **p,
-                                const char *end, size_t *base, struct amber_err *err)
-    AMBER_MUST_CHECK;
+                                const char *end, size_t *base,
+                                struct amber_err *err) AMBER_MUST_CHECK;
 
 /* Parse a row's overlay into one span a column, each at the content of a JSON string.
  * errors CORRUPT, LIMIT, NOMEM */

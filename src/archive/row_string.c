@@ -253,8 +253,7 @@ enum amber_rc amber_raw_to_string(const char *s, size_t len, struct row_out *o,
     return rc == AMBER_OK ? row_out_char(o, '"', err) : rc;
 }
 
-enum amber_rc amber_raw_to_copy(const char *s, size_t len, struct row_out *o,
-                                struct amber_err *err)
+enum amber_rc amber_raw_to_copy(const char *s, size_t len, struct row_out *o, struct amber_err *err)
 {
     const char *end = s + len;
 

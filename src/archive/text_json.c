@@ -237,8 +237,7 @@ static enum amber_rc hstore_string(char **p, const char *end, struct row_out *o,
     char *text = ++s;
     size_t len = unquote(&s, end, false);
     *p = s;
-    return len == SIZE_MAX ? bad_literal(err, "an hstore")
-                           : amber_raw_to_string(text, len, o, err);
+    return len == SIZE_MAX ? bad_literal(err, "an hstore") : amber_raw_to_string(text, len, o, err);
 }
 
 static enum amber_rc hstore_to_json(char *s, size_t len, struct row_out *o, struct amber_err *err)

@@ -152,14 +152,14 @@ static void encode_array_nests_and_keeps_bounds_in_overlay(void **state)
     (void)state;
     EXAMPLES(ARRAY(NUMBER), {"{}", "[]", NULL}, {"{1,-2.5,3e+10}", "[1,-2.5,3e+10]", NULL},
              {"{1,NULL,NaN}", "[1,null,\"NaN\"]", NULL}, {"{{1,2},{3,4}}", "[[1,2],[3,4]]", NULL},
-             {"[0:1]={1,2}", "[1,2]", "\"[0:1]={1,2}\""},
-             {"{{{{{{1}}}}}}", "[[[[[[1]]]]]]", NULL}, {"\\N", "null", NULL});
+             {"[0:1]={1,2}", "[1,2]", "\"[0:1]={1,2}\""}, {"{{{{{{1}}}}}}", "[[[[[[1]]]]]]", NULL},
+             {"\\N", "null", NULL});
     EXAMPLES(ARRAY(TEXT), {"{\"\",\"NULL\",NULL,null1}", "[\"\",\"NULL\",null,\"null1\"]", NULL},
              {"{\"a,b\",\"{}\",\"a \\\\\"b\\\\\" \\\\\\\\c\",\"\\n\"}",
               "[\"a,b\",\"{}\",\"a \\\"b\\\" \\\\c\",\"\\n\"]", NULL},
              {"{\"plain\"}", "[\"plain\"]", "\"{\\\"plain\\\"}\""});
-    EXAMPLES(ARRAY(TEXT) ",\"delim\":\";\"", {"{(1,1),(0,0);(2,2),(1,1)}",
-             "[\"(1,1),(0,0)\",\"(2,2),(1,1)\"]", NULL});
+    EXAMPLES(ARRAY(TEXT) ",\"delim\":\";\"",
+             {"{(1,1),(0,0);(2,2),(1,1)}", "[\"(1,1),(0,0)\",\"(2,2),(1,1)\"]", NULL});
     EXAMPLES(ARRAY("\"kind\":\"bool\""), {"{t,f,NULL}", "[true,false,null]", NULL});
     EXAMPLES(ARRAY("\"kind\":\"timestamptz\""),
              {"{\"2024-01-01 00:00:00+00\",infinity}",
@@ -187,17 +187,17 @@ static void encode_vector_gives_array(void **state)
 static void encode_composite_gives_object(void **state)
 {
     (void)state;
-    EXAMPLES(PAIR, {"(,)", "{\"a\":null,\"b\\\"c\":null}", NULL},
-             {"(1,\"\")", "{\"a\":1,\"b\\\"c\":\"\"}", NULL},
-             {"(1,\"a \"\"b\"\" \\\\\\\\ (,)\")",
-              "{\"a\":1,\"b\\\"c\":\"a \\\"b\\\" \\\\ (,)\"}", NULL},
-             {"(1,NULL)", "{\"a\":1,\"b\\\"c\":\"NULL\"}", NULL},
-             {"(NaN,{x})", "{\"a\":\"NaN\",\"b\\\"c\":\"{x}\"}", NULL});
-    EXAMPLES(ARRAY(PAIR), {"{\"(1,\\\\\"x y\\\\\")\",NULL}",
-             "[{\"a\":1,\"b\\\"c\":\"x y\"},null]", NULL});
+    EXAMPLES(
+        PAIR, {"(,)", "{\"a\":null,\"b\\\"c\":null}", NULL},
+        {"(1,\"\")", "{\"a\":1,\"b\\\"c\":\"\"}", NULL},
+        {"(1,\"a \"\"b\"\" \\\\\\\\ (,)\")", "{\"a\":1,\"b\\\"c\":\"a \\\"b\\\" \\\\ (,)\"}", NULL},
+        {"(1,NULL)", "{\"a\":1,\"b\\\"c\":\"NULL\"}", NULL},
+        {"(NaN,{x})", "{\"a\":\"NaN\",\"b\\\"c\":\"{x}\"}", NULL});
+    EXAMPLES(ARRAY(PAIR),
+             {"{\"(1,\\\\\"x y\\\\\")\",NULL}", "[{\"a\":1,\"b\\\"c\":\"x y\"},null]", NULL});
     EXAMPLES("\"kind\":\"composite\",\"fields\":[]", {"()", "{}", NULL});
-    EXAMPLES("\"kind\":\"composite\",\"fields\":[{\"name\":\"l\",\"type\":\"t\"," ARRAY(TEXT)
-             "},{\"name\":\"p\",\"type\":\"t\"," PAIR "}]",
+    EXAMPLES("\"kind\":\"composite\",\"fields\":[{\"name\":\"l\",\"type\":\"t\"," ARRAY(
+                 TEXT) "},{\"name\":\"p\",\"type\":\"t\"," PAIR "}]",
              {"(\"{a,\"\"b c\"\"}\",\"(1,\"\"\"\")\")",
               "{\"l\":[\"a\",\"b c\"],\"p\":{\"a\":1,\"b\\\"c\":\"\"}}", NULL});
 }
@@ -249,7 +249,8 @@ static void encode_server_column_keeps_text_in_overlay(void **state)
     assert_int_equal(amber_row_encode(e, "0101\t7", 6, &j, &o, &err), AMBER_E_CORRUPT);
     assert_int_equal(amber_row_decode(d, "{\"g\":{},\"x\":7}", 14, NULL, 0, &c, NULL, &err),
                      AMBER_E_INVALID);
-    assert_string_equal(err.text, "byte 6, key \"g\": an object where an overlay entry is expected");
+    assert_string_equal(err.text,
+                        "byte 6, key \"g\": an object where an overlay entry is expected");
     amber_row_encoder_free(e);
     amber_row_decoder_free(d);
     amber_schema_clear(&s);
@@ -436,7 +437,8 @@ static void encode_long_array_of_text_round_trips(void **state)
 /* ---- decode ----------------------------------------------------------------------------- */
 
 #define THREE                                                                                      \
-    "[{\"name\":\"id\",\"type\":\"bigint\"," NUMBER "},{\"name\":\"na me\",\"type\":\"text\"," TEXT \
+    "[{\"name\":\"id\",\"type\":\"bigint\"," NUMBER                                                \
+    "},{\"name\":\"na me\",\"type\":\"text\"," TEXT                                                \
     "},{\"name\":\"tags\",\"type\":\"text[]\"," ARRAY(TEXT) "}]"
 
 struct decoding {
@@ -604,8 +606,7 @@ static void decode_bad_json_says_where(void **state)
                   "byte 18, key \"na me\": \\u isn't followed by four hex digits");
     check_refuses(&x, "{\"id\":1,\"na me\":\"abc",
                   "byte 21, key \"na me\": the text ends inside a string");
-    check_refuses(&x, "{\"id\":1,\"na me\":\"\xc3(\",\"tags\":[]}",
-                  "byte 18: not valid UTF-8");
+    check_refuses(&x, "{\"id\":1,\"na me\":\"\xc3(\",\"tags\":[]}", "byte 18: not valid UTF-8");
 }
 
 static void decode_unicode_escapes(void **state)
@@ -626,7 +627,8 @@ static void decode_unicode_escapes(void **state)
 static void decode_every_cut_is_refused(void **state)
 {
     (void)state;
-    static const char json[] = "{\"id\":12,\"na me\":\"a\\ud83d\\ude00\xc3\xa9\",\"tags\":[\"b\",null]}";
+    static const char json[] =
+        "{\"id\":12,\"na me\":\"a\\ud83d\\ude00\xc3\xa9\",\"tags\":[\"b\",null]}";
     struct decoding x = {.schema = THREE};
     struct amber_err err = AMBER_ERR_INIT;
 
@@ -644,8 +646,7 @@ static void decode_nested_object_checks_members(void **state)
     struct decoding x = {.schema = "[{\"name\":\"x\",\"type\":\"t\"," PAIR "}]"};
 
     check_decodes(&x, "{\"x\":{\"b\\u0022c\":\"\",\"a\":1}}", "(1,\"\")\n");
-    check_refuses(&x, "{\"x\":{\"a\":1}}",
-                  "byte 6, key \"x\": the object has no member \"b\"c\"");
+    check_refuses(&x, "{\"x\":{\"a\":1}}", "byte 6, key \"x\": the object has no member \"b\"c\"");
     check_refuses(&x, "{\"x\":{\"a\":1,\"z\":1}}", "byte 13, key \"x\": an unknown member");
     check_refuses(&x, "{\"x\":{\"a\":1,\"a\":1}}", "byte 13, key \"x\": a member comes twice");
     x.any_keys = true;
@@ -686,8 +687,13 @@ static void decode_too_deep_is_limit(void **state)
 static void decode_bad_overlay_is_corrupt(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"{", "[]", "{\"y\":\"\"}", "{\"x\":1}", "{\"x\":\"\"}x",
-                                      "{\"x\":\"\\ud800\"}", "{\"x\":\"\xff\"}",
+    static const char *const bad[] = {"{",
+                                      "[]",
+                                      "{\"y\":\"\"}",
+                                      "{\"x\":1}",
+                                      "{\"x\":\"\"}x",
+                                      "{\"x\":\"\\ud800\"}",
+                                      "{\"x\":\"\xff\"}",
                                       "{\"x\":\"\",\"x\":\"\"}"};
     struct decoding x = {.schema = "[{\"name\":\"x\",\"type\":\"t\"," TEXT "}]"};
 
@@ -762,9 +768,20 @@ static void overlay_line_round_trips(void **state)
 static void overlay_parse_refuses_other_lines(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"",       "\n",     "[",         "[1",  "[1,",
-                                      "[1,{",   "[1,{}",  "[,{}]",     "[-1,{}]", "[01,{}]",
-                                      "[1,[]]", "[1,{}]x", "[18446744073709551616,{}]", "[1 ,{}]",
+    static const char *const bad[] = {"",
+                                      "\n",
+                                      "[",
+                                      "[1",
+                                      "[1,",
+                                      "[1,{",
+                                      "[1,{}",
+                                      "[,{}]",
+                                      "[-1,{}]",
+                                      "[01,{}]",
+                                      "[1,[]]",
+                                      "[1,{}]x",
+                                      "[18446744073709551616,{}]",
+                                      "[1 ,{}]",
                                       "[1,}]"};
 
     for (size_t i = 0; i < amber_countof(bad); i++) {
@@ -772,8 +789,7 @@ static void overlay_parse_refuses_other_lines(void **state)
         uint64_t row;
         const char *obj;
         size_t len;
-        if (amber_overlay_parse(bad[i], strlen(bad[i]), &row, &obj, &len, &err) !=
-            AMBER_E_CORRUPT)
+        if (amber_overlay_parse(bad[i], strlen(bad[i]), &row, &obj, &len, &err) != AMBER_E_CORRUPT)
             fail_msg("accepted: %s", bad[i]);
     }
 }

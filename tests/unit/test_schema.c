@@ -19,7 +19,8 @@ static const char whole[] =
     "\"element\":{\"type\":\"box\",\"kind\":\"text\"}},"
     "{\"name\":\"c\",\"type\":\"app.pair[]\",\"kind\":\"array\",\"element\":{\"type\":\"app.pair\","
     "\"kind\":\"composite\",\"fields\":[{\"name\":\"a\",\"type\":\"jsonb\",\"kind\":\"json\"},"
-    "{\"name\":\"b\",\"type\":\"int2vector\",\"kind\":\"vector\",\"element\":{\"type\":\"smallint\","
+    "{\"name\":\"b\",\"type\":\"int2vector\",\"kind\":\"vector\",\"element\":{\"type\":"
+    "\"smallint\","
     "\"kind\":\"number\"}}]}},"
     "{\"name\":\"e\",\"type\":\"app.none\",\"kind\":\"composite\",\"fields\":[]}]";
 
@@ -166,9 +167,9 @@ static void parse_types_nested_too_deeply_is_corrupt(void **state)
 
     assert_int_equal(amber_buf_puts(&text, "[{\"name\":\"a\",", &err), AMBER_OK);
     for (int i = 0; i < 100; i++)
-        assert_int_equal(amber_buf_puts(&text, "\"type\":\"t\",\"kind\":\"array\",\"element\":{",
-                                        &err),
-                         AMBER_OK);
+        assert_int_equal(
+            amber_buf_puts(&text, "\"type\":\"t\",\"kind\":\"array\",\"element\":{", &err),
+            AMBER_OK);
     assert_int_equal(amber_buf_puts(&text, "\"type\":\"t\",\"kind\":\"text\"", &err), AMBER_OK);
     for (int i = 0; i < 101; i++)
         assert_int_equal(amber_buf_puts(&text, "}", &err), AMBER_OK);
