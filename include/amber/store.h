@@ -3,7 +3,7 @@
  *
  * A key is a relative path ("flow_logs/x.json.gz", ".amberfs/store.json") without "." or ".."
  * components, empty components, NUL or leading '/'; at most AMBER_KEY_MAX bytes, components at
- * most 255. Objects are immutable: written once, whole, never overwritten. An object is seen by
+ * most 255; not below ".amberfs/tmp", where the local driver keeps unfinished files. Objects are immutable: written once, whole, never overwritten. An object is seen by
  * `open` and `list` only after its put was committed.
  *
  * Drivers stand in one explicit array (store.c); callers use the functions below, which check
@@ -77,6 +77,7 @@ struct amber_store {
 };
 struct amber_object {
     struct amber_store *store;
+    uint64_t size; /* set by amber_object_open */
 };
 struct amber_put {
     struct amber_store *store;
@@ -87,7 +88,7 @@ struct amber_store_config {
     const char *path; /* folder; must exist unless create */
     int dir_fd;       /* local: an open descriptor of the folder, used instead of path (-1: none);
                          dup'ed, so the caller keeps its own */
-    bool create;      /* make the folder (0750) if missing */
+    bool create;      /* make the folder and those above it (0750) if missing */
     bool read_only;   /* put and remove fail with DENIED */
 };
 
@@ -112,6 +113,12 @@ void amber_object_close(struct amber_object *o); /* NULL allowed */
 enum amber_rc amber_store_stat(struct amber_store *st, const char *key,
                                struct amber_object_info *out, struct amber_err *err)
     AMBER_MUST_CHECK;
+/*
+ * Call each for every object below prefix; its failure ends the listing and is returned. A prefix
+ * that isn't there has no objects: that is no error. each may use the store.
+ * owner   key and info live during the call
+ * errors  DENIED, IO, INVALID prefix; what each returned
+ */
 enum amber_rc amber_store_list(struct amber_store *st, const char *prefix,
                                enum amber_rc (*each)(void *arg, const char *key,
                                                      const struct amber_object_info *info,
@@ -119,6 +126,8 @@ enum amber_rc amber_store_list(struct amber_store *st, const char *prefix,
                                void *arg, struct amber_err *err) AMBER_MUST_CHECK;
 
 /* Streaming write of a new object. After commit or abort (one of them exactly once) p is gone.
+ * errors  DENIED the store is read-only or not ours; IO with sys_errno ENOSPC, EDQUOT, EIO, ...; after
+ *         a failed write only abort makes sense, and commit refuses
  * errors of commit  EXISTS the name is taken; IO (after a failed fsync nothing is left under the
  * name, and the bytes must be written anew by a new put) */
 enum amber_rc amber_put_open(struct amber_store *st, const char *key, struct amber_put **out,
@@ -129,20 +138,21 @@ enum amber_rc amber_put_commit(struct amber_put *p, struct amber_object_info *ou
                                struct amber_err *err) AMBER_MUST_CHECK;
 void amber_put_abort(struct amber_put *p); /* NULL allowed */
 
-/* Whole small objects. errors of get  LIMIT if larger than out's ceiling */
+/* Whole small objects; get appends to out, which is unchanged on failure. errors as of open, read,
+ * put; of get also LIMIT if larger than out's ceiling */
 enum amber_rc amber_store_get(struct amber_store *st, const char *key, struct amber_buf *out,
                               struct amber_err *err) AMBER_MUST_CHECK;
 enum amber_rc amber_store_put(struct amber_store *st, const char *key, const void *data, size_t len,
                               struct amber_err *err) AMBER_MUST_CHECK;
-/* errors  NOT_FOUND, DENIED, UNSUPPORTED */
+/* errors  NOT_FOUND, DENIED, UNSUPPORTED, IO (removed, maybe not durably) */
 enum amber_rc amber_store_remove(struct amber_store *st, const char *key, struct amber_err *err)
     AMBER_MUST_CHECK;
 
 /*
  * Fault decorator for tests: passes everything to inner, and the n-th operation (counting open,
  * read, stat, list, put_open, put_write, put_commit, remove from 1) fails with code; n 0: none
- * fails. With flip_bit the n-th read succeeds with one bit flipped instead.
- * owner   inner goes over to the decorator
+ * fails. With flip_bit nothing fails: the n-th read, counting reads only, has one bit flipped.
+ * owner   inner goes over to the decorator, unless this fails; plan is borrowed until the free
  */
 struct amber_fault_plan {
     unsigned fail_nth;

@@ -1,0 +1,807 @@
+/*
+ * store_local.c - objects as files below one folder.
+ *
+ * Every access starts at the folder's descriptor, taken once, and walks the key part by part
+ * without following symbolic links: nothing outside of the folder is ever reached, and a mount
+ * that later covers the folder doesn't come between.
+ *
+ * A put is durable before it has a name, and has a name only if nothing had it:
+ *   1. write .amberfs/tmp/<uuid>, under flock; the lock tells a cleaner that the writer lives
+ *   2. fsync the file
+ *   3. make the missing folders and fsync each parent, also of folders that were there: another
+ *      put may have made one a moment ago and not have synced it yet
+ *   4. rename without overwriting (link + unlink where the file system can't)
+ *   5. fsync the folder; if that fails, the name is taken back
+ * After a failed fsync the kernel may have dropped the pages and will report success next time,
+ * so nothing is ever synced twice: the bytes must come again through a new put.
+ *
+ * No locks: a store is read-only after open, and files are positioned by offset.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "amber/digest.h"
+#include "amber/failpoint.h"
+#include "amber/log.h"
+
+#include "store_priv.h"
+
+#define FOLDER_MODE 0750
+#define FILE_MODE 0440            /* objects are immutable */
+#define DIRECT_ALIGN 4096U        /* offset, length and address of unbuffered reads */
+#define DIRECT_CHUNK (1U << 20)   /* bytes of one unbuffered read */
+#define PUT_WRITE_MAX (64U << 20) /* bytes handed to one write(2) */
+
+struct local_store {
+    struct amber_store base;
+    int dir; /* the folder, O_RDONLY */
+    bool read_only;
+    char *name; /* for messages: the configured path */
+};
+
+struct local_object {
+    struct amber_object base;
+    int fd;
+    bool from_medium; /* pages are dropped before each read */
+    bool direct;      /* and reads bypass the page cache; atomic: cleared where refused */
+    char key[];       /* for messages */
+};
+
+struct local_put {
+    struct amber_put base;
+    int fd;      /* the temporary file, locked */
+    int tmp_dir; /* .amberfs/tmp */
+    bool failed; /* a write failed: the bytes have a hole */
+    char tmp_name[AMBER_UUID_LEN];
+    char key[];
+};
+
+static struct local_store *local(struct amber_store *st)
+{
+    return (struct local_store *)st;
+}
+
+static void close_p(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+}
+#define AUTO_FD AMBER_CLEANUP(close_p)
+
+static int steal_fd(int *fd)
+{
+    int stolen = *fd;
+
+    *fd = -1;
+    return stolen;
+}
+
+/* ---- walking a key ---- */
+
+/* Copy the part of a path at *s into part and move behind it and its slash. False at the end. */
+static bool next_part(const char **s, char part[NAME_MAX + 1])
+{
+    size_t n = strcspn(*s, "/");
+
+    if (n == 0)
+        return false;
+    memcpy(part, *s, n);
+    part[n] = '\0';
+    *s += n + ((*s)[n] == '/');
+    return true;
+}
+
+static enum amber_rc sync_folder(int fd, const char *what, struct amber_err *err)
+{
+    /* EINVAL: some network file systems have no fsync of folders; their servers are synchronous. */
+    if (fsync(fd) < 0 && errno != EINVAL)
+        return amber_fail_errno(err, errno, "%s: the folder can't be made durable", what);
+    return AMBER_OK;
+}
+
+/* O_NOFOLLOW reports a symbolic link as ELOOP, or as ENOTDIR if a folder was asked for. */
+static enum amber_rc fail_walk(struct local_store *st, int dir, const char *part, int errnum,
+                               const char *key, struct amber_err *err)
+{
+    struct stat sb;
+
+    if ((errnum == ENOTDIR || errnum == ELOOP) &&
+        fstatat(dir, part, &sb, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(sb.st_mode))
+        return amber_fail(err, AMBER_E_DENIED,
+                          "%s/%s: \"%s\" is a symbolic link; a store holds files and folders only, "
+                          "so put the files themselves there or mount the other place",
+                          st->name, key, part);
+    return amber_fail_errno(err, errnum, "%s/%s", st->name, key);
+}
+
+enum walk { WALK_FIND, WALK_MAKE, WALK_MAKE_DURABLE };
+
+/* Open one folder below dir, made first if wished. */
+static enum amber_rc enter_folder(struct local_store *st, int dir, const char *part, enum walk how,
+                                  const char *key, int *out, struct amber_err *err)
+{
+    if (how != WALK_FIND && mkdirat(dir, part, FOLDER_MODE) < 0 && errno != EEXIST)
+        return amber_fail_errno(err, errno, "%s/%s: the folder \"%s\" can't be made", st->name, key,
+                                part);
+    if (how == WALK_MAKE_DURABLE) {
+        enum amber_rc rc = sync_folder(dir, key, err);
+        if (rc)
+            return rc;
+    }
+    *out = openat(dir, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return *out < 0 ? fail_walk(st, dir, part, errno, key, err) : AMBER_OK;
+}
+
+/* Open the folder at a path of parts below the store; "" is the store itself. */
+static enum amber_rc open_folder(struct local_store *st, const char *path, size_t path_len,
+                                 enum walk how, int *out, struct amber_err *err)
+{
+    char part[NAME_MAX + 1], walked[AMBER_KEY_MAX + 1];
+    const char *s = walked;
+
+    memcpy(walked, path, path_len);
+    walked[path_len] = '\0';
+    AUTO_FD int dir = openat(st->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return amber_fail_errno(err, errno, "%s", st->name);
+    while (next_part(&s, part)) {
+        int next = -1;
+        enum amber_rc rc = enter_folder(st, dir, part, how, walked, &next, err);
+        if (rc)
+            return rc;
+        close(dir);
+        dir = next;
+    }
+    *out = steal_fd(&dir);
+    return AMBER_OK;
+}
+
+/* Open the folder that holds key; *out_leaf is the last part of key. */
+static enum amber_rc open_parent(struct local_store *st, const char *key, enum walk how, int *out,
+                                 const char **out_leaf, struct amber_err *err)
+{
+    const char *slash = strrchr(key, '/');
+
+    *out_leaf = slash ? slash + 1 : key;
+    return open_folder(st, key, slash ? (size_t)(slash - key) : 0, how, out, err);
+}
+
+static void fill_info(const struct stat *sb, struct amber_object_info *out)
+{
+    out->size = (uint64_t)sb->st_size;
+    out->mtime_us = (int64_t)sb->st_mtim.tv_sec * 1000000 + sb->st_mtim.tv_nsec / 1000;
+    snprintf(out->version, sizeof(out->version), "%llx.%llx.%lx.%llx",
+             (unsigned long long)sb->st_ino, (unsigned long long)sb->st_mtim.tv_sec,
+             (unsigned long)sb->st_mtim.tv_nsec, (unsigned long long)sb->st_size);
+}
+
+/* errors  NOT_FOUND for a folder, DENIED for a link, INVALID for anything else that's no file */
+static enum amber_rc check_file(struct local_store *st, const struct stat *sb, const char *key,
+                                struct amber_err *err)
+{
+    if (S_ISREG(sb->st_mode))
+        return AMBER_OK;
+    if (S_ISDIR(sb->st_mode))
+        return amber_fail(err, AMBER_E_NOT_FOUND, "%s/%s is a folder, no object", st->name, key);
+    if (S_ISLNK(sb->st_mode))
+        return amber_fail(err, AMBER_E_DENIED,
+                          "%s/%s is a symbolic link; a store holds files and folders only",
+                          st->name, key);
+    return amber_fail(err, AMBER_E_INVALID, "%s/%s is no plain file", st->name, key);
+}
+
+/* ---- reading ---- */
+
+/* Write back and drop the file's pages, so that what is read next comes from the medium. */
+static enum amber_rc drop_pages(struct local_object *o, struct amber_err *err)
+{
+    if (fdatasync(o->fd) < 0 && errno != EINVAL && errno != EROFS)
+        return amber_fail_errno(err, errno, "%s can't be written back", o->key);
+    posix_fadvise(o->fd, 0, 0, POSIX_FADV_DONTNEED); /* advice: a refusal changes nothing */
+    return AMBER_OK;
+}
+
+static bool set_direct(int fd, bool on)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    return flags >= 0 && fcntl(fd, F_SETFL, on ? flags | O_DIRECT : flags & ~O_DIRECT) == 0;
+}
+
+static enum amber_rc local_open(struct amber_store *base, const char *key, int flags,
+                                struct amber_object **out, struct amber_object_info *out_info,
+                                struct amber_err *err)
+{
+    struct local_store *st = local(base);
+    AUTO_FD int dir = -1, fd = -1;
+    AMBER_AUTO_FREE struct local_object *o = NULL;
+    const char *leaf;
+    struct stat sb;
+
+    enum amber_rc rc = open_parent(st, key, WALK_FIND, &dir, &leaf, err);
+    if (rc)
+        return rc;
+    /* O_NONBLOCK: a named pipe must not block the open; it has no meaning for files. */
+    fd = openat(dir, leaf, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0)
+        return fail_walk(st, dir, leaf, errno, key, err);
+    if (fstat(fd, &sb) < 0)
+        return amber_fail_errno(err, errno, "%s/%s", st->name, key);
+    rc = check_file(st, &sb, key, err);
+    if (!rc)
+        rc = amber_calloc(1, sizeof(*o) + strlen(key) + 1, &o, err);
+    if (rc)
+        return rc;
+    memcpy(o->key, key, strlen(key) + 1);
+    o->base.store = base;
+    o->fd = fd;
+    o->from_medium = (flags & AMBER_OPEN_MEDIUM) != 0;
+    if (o->from_medium) {
+        rc = drop_pages(o, err);
+        o->direct = set_direct(fd, true);
+    }
+    if (rc)
+        return rc;
+    fd = -1; /* o's now */
+    fill_info(&sb, out_info);
+    *out = &amber_steal(&o)->base;
+    return AMBER_OK;
+}
+
+static enum amber_rc fail_read(const struct local_object *o, uint64_t off, size_t len, ssize_t n,
+                               struct amber_err *err)
+{
+    if (n < 0)
+        return amber_fail_errno(err, errno, "%s: reading %zu bytes at offset %llu", o->key, len,
+                                (unsigned long long)off);
+    return amber_fail(err, AMBER_E_CORRUPT,
+                      "%s ends before offset %llu, %zu bytes were expected there: the file was cut",
+                      o->key, (unsigned long long)off, len);
+}
+
+static enum amber_rc read_buffered(struct local_object *o, uint64_t off, char *buf, size_t len,
+                                   struct amber_err *err)
+{
+    while (len > 0) {
+        ssize_t n = pread(o->fd, buf, len, (off_t)off);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return fail_read(o, off, len, n, err);
+        buf += n;
+        off += (uint64_t)n;
+        len -= (size_t)n;
+    }
+    return AMBER_OK;
+}
+
+/* Read around [off, off + len) on aligned bounds into bounce and copy the middle out. *out_refused
+ * if the file system takes no unbuffered reads of this alignment. */
+static enum amber_rc read_direct(struct local_object *o, uint64_t off, char *buf, size_t len,
+                                 char *bounce, bool *out_refused, struct amber_err *err)
+{
+    while (len > 0) {
+        size_t skip = (size_t)(off % DIRECT_ALIGN);
+        size_t want = len < DIRECT_CHUNK - skip ? len : DIRECT_CHUNK - skip;
+        size_t span = (skip + want + DIRECT_ALIGN - 1) / DIRECT_ALIGN * DIRECT_ALIGN;
+        ssize_t n = pread(o->fd, bounce, span, (off_t)(off - skip));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EINVAL) {
+            *out_refused = true;
+            return AMBER_OK;
+        }
+        if (n < 0 || (size_t)n <= skip)
+            return fail_read(o, off, len, n < 0 ? n : 0, err);
+        size_t got = (size_t)n - skip < want ? (size_t)n - skip : want;
+        memcpy(buf, bounce + skip, got);
+        buf += got;
+        off += got;
+        len -= got;
+    }
+    return AMBER_OK;
+}
+
+static enum amber_rc read_medium(struct local_object *o, uint64_t off, char *buf, size_t len,
+                                 struct amber_err *err)
+{
+    AMBER_AUTO_FREE char *bounce = NULL;
+    bool refused = false;
+
+    /* Another reader may have brought pages back since the open. */
+    posix_fadvise(o->fd, (off_t)off, (off_t)len, POSIX_FADV_DONTNEED);
+    if (!__atomic_load_n(&o->direct, __ATOMIC_RELAXED))
+        return read_buffered(o, off, buf, len, err);
+    size_t room = len < DIRECT_CHUNK - 2 * DIRECT_ALIGN
+                      ? (len + 3 * DIRECT_ALIGN - 1) / DIRECT_ALIGN * DIRECT_ALIGN
+                      : DIRECT_CHUNK;
+    void *mem = NULL;
+    if (posix_memalign(&mem, DIRECT_ALIGN, room) != 0)
+        return amber_fail_nomem(err, "an unbuffered read", room);
+    bounce = mem;
+    enum amber_rc rc = read_direct(o, off, buf, len, bounce, &refused, err);
+    if (!refused)
+        return rc;
+    __atomic_store_n(&o->direct, false, __ATOMIC_RELAXED);
+    if (!set_direct(o->fd, false))
+        return amber_fail_errno(err, errno, "%s: unbuffered reading can't be turned off", o->key);
+    return read_buffered(o, off, buf, len, err);
+}
+
+static enum amber_rc local_read_at(struct amber_object *base, uint64_t off, void *buf, size_t len,
+                                   struct amber_err *err)
+{
+    struct local_object *o = (struct local_object *)base;
+
+    return o->from_medium ? read_medium(o, off, buf, len, err)
+                          : read_buffered(o, off, buf, len, err);
+}
+
+static void local_close(struct amber_object *base)
+{
+    struct local_object *o = (struct local_object *)base;
+
+    close(o->fd);
+    free(o);
+}
+
+static enum amber_rc local_stat(struct amber_store *base, const char *key,
+                                struct amber_object_info *out, struct amber_err *err)
+{
+    struct local_store *st = local(base);
+    AUTO_FD int dir = -1;
+    const char *leaf;
+    struct stat sb;
+
+    enum amber_rc rc = open_parent(st, key, WALK_FIND, &dir, &leaf, err);
+    if (rc)
+        return rc;
+    if (fstatat(dir, leaf, &sb, AT_SYMLINK_NOFOLLOW) < 0)
+        return amber_fail_errno(err, errno, "%s/%s", st->name, key);
+    rc = check_file(st, &sb, key, err);
+    if (!rc)
+        fill_info(&sb, out);
+    return rc;
+}
+
+/* ---- listing ---- */
+
+struct listing {
+    struct local_store *st;
+    enum amber_rc (*each)(void *arg, const char *key, const struct amber_object_info *info,
+                          struct amber_err *err);
+    void *arg;
+    char key[AMBER_KEY_MAX + 1]; /* of the folder or entry being looked at */
+};
+
+static enum amber_rc list_folder(struct listing *l, int fd, size_t key_len, struct amber_err *err);
+
+/* Folders that hold no objects: unfinished files, and what mkfs puts into a file system's root. */
+static bool is_hidden_folder(const char *key)
+{
+    return strcmp(key, STORE_TMP_DIR) == 0 || strcmp(key, "lost+found") == 0;
+}
+
+static enum amber_rc list_entry(struct listing *l, int dir, const char *name, size_t key_len,
+                                struct amber_err *err)
+{
+    struct amber_object_info info = {0};
+    struct stat sb;
+
+    if (fstatat(dir, name, &sb, AT_SYMLINK_NOFOLLOW) < 0) {
+        if (errno == ENOENT)
+            return AMBER_OK; /* removed since the folder was read */
+        return amber_fail_errno(err, errno, "%s/%s", l->st->name, l->key);
+    }
+    if (S_ISREG(sb.st_mode)) {
+        fill_info(&sb, &info);
+        return l->each(l->arg, l->key, &info, err);
+    }
+    if (!S_ISDIR(sb.st_mode) || is_hidden_folder(l->key))
+        return AMBER_OK;
+    int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
+        return AMBER_OK; /* removed or replaced since */
+    if (fd < 0)
+        return amber_fail_errno(err, errno, "%s/%s", l->st->name, l->key);
+    return list_folder(l, fd, key_len, err);
+}
+
+/* List the open folder whose key stands in l->key; takes fd over. */
+static enum amber_rc list_folder(struct listing *l, int fd, size_t key_len, struct amber_err *err)
+{
+    enum amber_rc rc = AMBER_OK;
+    struct dirent *e;
+    DIR *d = fdopendir(fd);
+
+    if (!d) {
+        amber_fail_errno(err, errno, "%s/%s", l->st->name, l->key);
+        close(fd);
+        return err->code;
+    }
+    while (!rc && (errno = 0, e = readdir(d))) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        int n = snprintf(l->key + key_len, sizeof(l->key) - key_len, "%s%s", key_len ? "/" : "",
+                         e->d_name);
+        if ((size_t)n < sizeof(l->key) - key_len)
+            rc = list_entry(l, dirfd(d), e->d_name, key_len + (size_t)n, err);
+        else
+            amber_warn("%s: a file deeper than %d bytes of path is left out", l->st->name,
+                       AMBER_KEY_MAX);
+        l->key[key_len] = '\0';
+    }
+    if (!rc && errno)
+        rc = amber_fail_errno(err, errno, "%s/%s: the folder can't be read", l->st->name, l->key);
+    closedir(d);
+    return rc;
+}
+
+static enum amber_rc local_list(struct amber_store *base, const char *prefix,
+                                enum amber_rc (*each)(void *arg, const char *key,
+                                                      const struct amber_object_info *info,
+                                                      struct amber_err *err),
+                                void *arg, struct amber_err *err)
+{
+    struct listing l = {.st = local(base), .each = each, .arg = arg};
+    struct amber_err walk_err = AMBER_ERR_INIT;
+    size_t len = strlen(prefix);
+    int fd = -1;
+
+    enum amber_rc rc = open_folder(l.st, prefix, len, WALK_FIND, &fd, &walk_err);
+    if (rc == AMBER_E_NOT_FOUND)
+        return AMBER_OK; /* as in an object store: nothing has that prefix */
+    if (rc) {
+        *err = walk_err;
+        return rc;
+    }
+    memcpy(l.key, prefix, len + 1);
+    return list_folder(&l, fd, len, err);
+}
+
+/* ---- writing ---- */
+
+static enum amber_rc refuse_if_read_only(struct local_store *st, const char *key,
+                                         struct amber_err *err)
+{
+    if (!st->read_only)
+        return AMBER_OK;
+    amber_fail(err, AMBER_E_DENIED, "%s/%s: the store was opened read-only", st->name, key);
+    err->sys_errno = EROFS;
+    return err->code;
+}
+
+/*
+ * Make a new file under a name of its own and lock it. Between the two steps a cleaner may take it
+ * for a dead writer's and remove it; then the lock is worth nothing and another name is tried.
+ */
+static enum amber_rc make_tmp(struct local_store *st, struct local_put *p, struct amber_err *err)
+{
+    for (;;) {
+        struct stat sb;
+        enum amber_rc rc = amber_uuid_new(p->tmp_name, err);
+        if (rc)
+            return rc;
+        AUTO_FD int fd = openat(p->tmp_dir, p->tmp_name,
+                                O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
+        if (fd < 0)
+            return amber_fail_errno(err, errno, "%s/" STORE_TMP_DIR ": a file can't be made",
+                                    st->name);
+        if (flock(fd, LOCK_EX) < 0 || fstat(fd, &sb) < 0) {
+            amber_fail_errno(err, errno, "%s/" STORE_TMP_DIR "/%s can't be locked", st->name,
+                             p->tmp_name);
+            unlinkat(p->tmp_dir, p->tmp_name, 0);
+            return err->code;
+        }
+        if (sb.st_nlink > 0) {
+            p->fd = steal_fd(&fd);
+            return AMBER_OK;
+        }
+    }
+}
+
+static enum amber_rc local_put_open(struct amber_store *base, const char *key,
+                                    struct amber_put **out, struct amber_err *err)
+{
+    struct local_store *st = local(base);
+    AMBER_AUTO_FREE struct local_put *p = NULL;
+
+    enum amber_rc rc = refuse_if_read_only(st, key, err);
+    if (!rc)
+        rc = amber_calloc(1, sizeof(*p) + strlen(key) + 1, &p, err);
+    if (!rc)
+        rc = open_folder(st, STORE_TMP_DIR, strlen(STORE_TMP_DIR), WALK_MAKE, &p->tmp_dir, err);
+    if (rc)
+        return rc;
+    rc = make_tmp(st, p, err);
+    if (rc) {
+        close(p->tmp_dir);
+        return rc;
+    }
+    p->base.store = base;
+    memcpy(p->key, key, strlen(key) + 1);
+    *out = &amber_steal(&p)->base;
+    return AMBER_OK;
+}
+
+static enum amber_rc local_put_write(struct amber_put *base, const void *data, size_t len,
+                                     struct amber_err *err)
+{
+    struct local_put *p = (struct local_put *)base;
+    const char *s = data;
+
+    while (len > 0) {
+        ssize_t n = write(p->fd, s, len < PUT_WRITE_MAX ? len : PUT_WRITE_MAX);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            p->failed = true;
+            return amber_fail_errno(err, n < 0 ? errno : EIO, "%s/%s: %zu bytes can't be written",
+                                    local(base->store)->name, p->key, len);
+        }
+        s += n;
+        len -= (size_t)n;
+    }
+    return AMBER_OK;
+}
+
+/* Release the put; the temporary file goes too, unless it has become the object. */
+static void end_put(struct local_put *p, bool remove_tmp)
+{
+    if (remove_tmp)
+        unlinkat(p->tmp_dir, p->tmp_name, 0);
+    close(p->fd);
+    close(p->tmp_dir);
+    free(p);
+}
+
+static void local_put_abort(struct amber_put *base)
+{
+    end_put((struct local_put *)base, true);
+}
+
+/* Give the temporary file its name, if that is free. */
+static enum amber_rc name_object(struct local_put *p, int dir, const char *leaf,
+                                 struct amber_err *err)
+{
+    const char *store_name = local(p->base.store)->name;
+
+    if (renameat2(p->tmp_dir, p->tmp_name, dir, leaf, RENAME_NOREPLACE) == 0)
+        return AMBER_OK;
+    /* NFS and some others can't rename that way; a link never replaces anything either. */
+    if (errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP) {
+        if (linkat(p->tmp_dir, p->tmp_name, dir, leaf, 0) == 0) {
+            unlinkat(p->tmp_dir, p->tmp_name, 0);
+            return AMBER_OK;
+        }
+    }
+    if (errno == EEXIST)
+        return amber_fail(err, AMBER_E_EXISTS, "%s/%s exists; nothing was overwritten", store_name,
+                          p->key);
+    return amber_fail_errno(err, errno, "%s/%s: the finished file can't get its name", store_name,
+                            p->key);
+}
+
+static enum amber_rc sync_file(struct local_put *p, struct amber_err *err)
+{
+    enum amber_rc rc = amber_failpoint("put-fsync", err);
+
+    if (!rc && p->failed)
+        rc = amber_fail(err, AMBER_E_IO, "%s: an earlier write failed", p->key);
+    if (!rc && fsync(p->fd) < 0)
+        rc = amber_fail_errno(err, errno, "%s/%s can't be made durable", local(p->base.store)->name,
+                              p->key);
+    return rc;
+}
+
+/* Make the new name durable, or take it back. */
+static enum amber_rc sync_name(struct local_put *p, int dir, const char *leaf,
+                               struct amber_err *err)
+{
+    enum amber_rc rc = amber_failpoint("put-linked", err);
+
+    if (!rc)
+        rc = sync_folder(dir, p->key, err);
+    if (rc)
+        unlinkat(dir, leaf, 0);
+    return rc;
+}
+
+static enum amber_rc local_put_commit(struct amber_put *base, struct amber_object_info *out,
+                                      struct amber_err *err)
+{
+    struct local_put *p = (struct local_put *)base;
+    AUTO_FD int dir = -1;
+    bool named = false;
+    const char *leaf = NULL;
+    struct stat sb;
+
+    enum amber_rc rc = sync_file(p, err);
+    if (!rc && fstat(p->fd, &sb) < 0)
+        rc = amber_fail_errno(err, errno, "%s", p->key);
+    if (!rc)
+        rc = open_parent(local(base->store), p->key, WALK_MAKE_DURABLE, &dir, &leaf, err);
+    if (!rc)
+        rc = amber_failpoint("put-link", err);
+    if (!rc)
+        rc = name_object(p, dir, leaf, err);
+    if (!rc) {
+        named = true;
+        rc = sync_name(p, dir, leaf, err);
+    }
+    if (!rc)
+        fill_info(&sb, out);
+    end_put(p, !named);
+    return rc;
+}
+
+static enum amber_rc local_remove(struct amber_store *base, const char *key, struct amber_err *err)
+{
+    struct local_store *st = local(base);
+    AUTO_FD int dir = -1;
+    const char *leaf;
+    struct stat sb;
+
+    enum amber_rc rc = refuse_if_read_only(st, key, err);
+    if (!rc)
+        rc = open_parent(st, key, WALK_FIND, &dir, &leaf, err);
+    if (rc)
+        return rc;
+    if (fstatat(dir, leaf, &sb, AT_SYMLINK_NOFOLLOW) < 0)
+        return amber_fail_errno(err, errno, "%s/%s", st->name, key);
+    rc = check_file(st, &sb, key, err);
+    if (rc)
+        return rc;
+    if (unlinkat(dir, leaf, 0) < 0)
+        return amber_fail_errno(err, errno, "%s/%s can't be removed", st->name, key);
+    return sync_folder(dir, key, err);
+}
+
+/* ---- opening the store ---- */
+
+/* Remove one unfinished file if its writer is dead, which is when its lock is free. */
+static void clean_tmp_file(int tmp_dir, const char *name)
+{
+    AUTO_FD int fd = openat(tmp_dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+        unlinkat(tmp_dir, name, 0);
+}
+
+/* What a killed process left behind. Only files that a put names so are touched, and failing is no
+ * reason to refuse the store: the leftovers take room and do nothing else. */
+static void clean_tmp(struct local_store *st)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    struct dirent *e;
+    int fd = -1;
+
+    if (open_folder(st, STORE_TMP_DIR, strlen(STORE_TMP_DIR), WALK_FIND, &fd, &err))
+        return;
+    DIR *d = fdopendir(fd);
+    if (!d) {
+        close(fd);
+        return;
+    }
+    while ((e = readdir(d)))
+        if (amber_uuid_valid(e->d_name))
+            clean_tmp_file(dirfd(d), e->d_name);
+    closedir(d);
+}
+
+static enum amber_rc sync_parent_of(const char *path, struct amber_err *err)
+{
+    char parent[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+
+    if (!slash)
+        snprintf(parent, sizeof(parent), ".");
+    else
+        snprintf(parent, sizeof(parent), "%.*s", slash == path ? 1 : (int)(slash - path), path);
+    AUTO_FD int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return amber_fail_errno(err, errno, "%s", parent);
+    return sync_folder(fd, parent, err);
+}
+
+/* Make the folder and those above it that are missing. */
+static enum amber_rc make_root(const char *path, struct amber_err *err)
+{
+    char made[PATH_MAX];
+    size_t len = strlen(path);
+
+    if (len == 0 || len >= sizeof(made))
+        return amber_fail(err, AMBER_E_INVALID, "\"%.60s\" can't be a folder's path", path);
+    for (size_t i = 1; i <= len; i++) {
+        if ((path[i] != '/' && path[i] != '\0') || path[i - 1] == '/')
+            continue;
+        memcpy(made, path, i);
+        made[i] = '\0';
+        if (mkdir(made, FOLDER_MODE) == 0) {
+            enum amber_rc rc = sync_parent_of(made, err);
+            if (rc)
+                return rc;
+        } else if (errno != EEXIST) {
+            return amber_fail_errno(err, errno, "the storage folder %s can't be made", made);
+        }
+    }
+    return AMBER_OK;
+}
+
+static enum amber_rc open_root(const struct amber_store_config *cfg, int *out,
+                               struct amber_err *err)
+{
+    if (cfg->dir_fd >= 0) {
+        /* "." of the descriptor: a folder mounted over it later isn't entered. */
+        *out = openat(cfg->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (*out < 0)
+            return amber_fail_errno(err, errno, "the storage folder's descriptor %d", cfg->dir_fd);
+        return AMBER_OK;
+    }
+    if (!cfg->path || !*cfg->path)
+        return amber_fail(err, AMBER_E_INVALID, "a local store needs a path: set ARCHIVAL_PATH");
+    if (cfg->create && !cfg->read_only) {
+        enum amber_rc rc = make_root(cfg->path, err);
+        if (rc)
+            return rc;
+    }
+    *out = open(cfg->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*out < 0)
+        return amber_fail_errno(err, errno, "the storage folder %s can't be opened", cfg->path);
+    return AMBER_OK;
+}
+
+static void local_free(struct amber_store *base)
+{
+    struct local_store *st = local(base);
+
+    close(st->dir);
+    free(st->name);
+    free(st);
+}
+
+static const struct amber_store_ops local_ops = {
+    .traits = {.scheme = "local",
+               .best_read_bytes = 1U << 20,
+               .prefetch_depth = 2,
+               .can_remove = true},
+    .open = local_open,
+    .read_at = local_read_at,
+    .close = local_close,
+    .stat = local_stat,
+    .list = local_list,
+    .put_open = local_put_open,
+    .put_write = local_put_write,
+    .put_commit = local_put_commit,
+    .put_abort = local_put_abort,
+    .remove = local_remove,
+    .free = local_free,
+};
+
+enum amber_rc amber_store_local_open(const struct amber_store_config *cfg, struct amber_store **out,
+                                     struct amber_err *err)
+{
+    AMBER_AUTO_FREE struct local_store *st = NULL;
+    AMBER_AUTO_FREE char *name = NULL;
+
+    enum amber_rc rc = amber_calloc(1, sizeof(*st), &st, err);
+    if (!rc)
+        rc = amber_strdup(cfg->path && *cfg->path ? cfg->path : "(storage folder)", &name, err);
+    if (!rc)
+        rc = open_root(cfg, &st->dir, err);
+    if (rc)
+        return rc;
+    st->base.ops = &local_ops;
+    st->read_only = cfg->read_only;
+    st->name = amber_steal(&name);
+    if (!st->read_only)
+        clean_tmp(st);
+    *out = &amber_steal(&st)->base;
+    return AMBER_OK;
+}
