@@ -3,6 +3,8 @@
 # Sourced, not run. Sets `root`, the project's folder, and leaves the working folder alone.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+# shellcheck source=tests/lib/pg.sh
+. "$root/tests/lib/pg.sh" # pg_bindir, pg_start, pg_stop
 
 # shellcheck disable=SC2034 # used by those who source this
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ] && [ "${TERM:-dumb}" != dumb ]; then
@@ -19,19 +21,6 @@ note() { printf '%s%s%s\n' "$c_dim" "$*" "$c_off"; }
 die() {
     printf '%s%s: %s%s\n' "$c_bad" "${0##*/}" "$*" "$c_off" >&2
     exit 1
-}
-
-# The folder of the newest PostgreSQL server's programs; fails if there is none.
-pg_bindir() {
-    local dir
-    dir=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -t/ -k5 -rV | head -n 1)
-    if [ -x "$dir/initdb" ]; then
-        printf '%s\n' "$dir"
-    elif command -v initdb >/dev/null; then
-        dirname "$(readlink -f "$(command -v initdb)")"
-    else
-        return 1
-    fi
 }
 
 # Files that root makes in somebody's checkout go to its owner, so that the owner can go on there.

@@ -1,0 +1,109 @@
+# shellcheck shell=bash
+# A test file's frame: tests are functions, run in order by `tap_run`, reported as TAP; asserts that
+# say what differed. A test goes on behind a failed assert and fails at its end. $T is the file's
+# own temporary folder; what must be undone at the end is registered by `at_exit`.
+
+set -u -o pipefail
+export LC_ALL=C.UTF-8
+
+T=$(cd "$(mktemp -d "${TMPDIR:-/tmp}/amberfs-it.XXXXXX")" && pwd -P) || exit 1
+chmod 711 "$T"
+n_test=0
+n_bad=0
+test_bad=0
+test_skip=''
+undo=()
+planned=''
+
+# at_exit COMMAND: run at the end, however that comes, last registered first.
+at_exit() { undo=("$1" "${undo[@]}"); }
+tap_end() {
+    local status=$? command
+    trap - EXIT
+    trap '' INT TERM HUP
+    cd /
+    for command in "${undo[@]}"; do eval "$command"; done
+    rm -rf "$T"
+    if [ $status = 77 ] && [ -z "$planned" ]; then # the tests' word for "can't run here"
+        echo "1..0 # SKIP the reason is on stderr"
+        status=0
+    fi
+    exit $status
+}
+trap tap_end EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# diag TEXT: lines for the reader of a failed test.
+diag() { printf '%s\n' "$*" | sed 's/^/# /'; }
+# fail TEXT: this test has failed.
+fail() {
+    test_bad=1
+    diag "${FUNCNAME[2]:-test}: $*"
+}
+# skip_all REASON: this machine can't run the file.
+skip_all() {
+    echo "1..0 # SKIP $*"
+    exit 0
+}
+# skip REASON: this test can't run here; `return` behind it.
+skip() { test_skip=$*; }
+
+# tap_run FUNCTION...: each is a test.
+tap_run() {
+    local name
+    planned=$#
+    echo "1..$planned"
+    for name; do
+        n_test=$((n_test + 1))
+        test_bad=0
+        test_skip=''
+        "$name"
+        if [ -n "$test_skip" ] && [ $test_bad = 0 ]; then
+            echo "ok $n_test - $name # SKIP $test_skip"
+        elif [ $test_bad = 0 ]; then
+            echo "ok $n_test - $name"
+        else
+            echo "not ok $n_test - $name"
+            n_bad=$((n_bad + 1))
+        fi
+    done
+    [ $n_bad = 0 ]
+    exit $?
+}
+
+# assert_eq WHAT EXPECTED FOUND
+assert_eq() {
+    [ "$2" = "$3" ] && return 0
+    fail "$1 differs; - expected, + found:"
+    diff -u <(printf '%s\n' "$2") <(printf '%s\n' "$3") | tail -n +4 | head -n 40 | sed 's/^/#   /'
+    return 1
+}
+# assert_match WHAT REGEX TEXT: an extended regular expression is found in the text.
+assert_match() {
+    grep -qE -- "$2" <<<"$3" && return 0
+    fail "$1: nothing matches $2 in:"
+    head -n 40 <<<"$3" | sed 's/^/#   /'
+    return 1
+}
+# assert_same WHAT FILE FILE: two files are equal byte for byte.
+assert_same() {
+    cmp -s -- "$2" "$3" && return 0
+    fail "$1: $(cmp -- "$2" "$3" 2>&1)"
+    diff <(head -c 20000 "$2") <(head -c 20000 "$3") | head -n 10 | cut -c 1-200 | sed 's/^/#   /'
+    return 1
+}
+# assert_status STATUS COMMAND...: the command ends with this status. Its output stays in $out, its
+# messages in $msg.
+assert_status() {
+    local want=$1 got
+    shift
+    "$@" >"$T/.out" 2>"$T/.msg" </dev/null
+    got=$?
+    out=$(cat "$T/.out")
+    msg=$(cat "$T/.msg")
+    [ $got = "$want" ] && return 0
+    fail "status $got instead of $want from: $*"
+    head -n 20 "$T/.out" "$T/.msg" | sed 's/^/#   /'
+    return 1
+}
