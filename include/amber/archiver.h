@@ -28,7 +28,7 @@ const char *amber_phase_name(enum amber_phase p);
 struct amber_progress {
     pthread_mutex_t mutex; /* guards all below */
     enum amber_phase phase;
-    char period[64]; /* "2024-01-01 to 2024-03-31", "" before the first unit */
+    char period[2 * AMBER_DATE_MAX + 8]; /* "2024-01-01 to 2024-03-31", "" before the first unit */
     char table[160];
     uint64_t unit_rows_total; /* root rows that the unit moves */
     uint64_t unit_rows_done;  /* rows exported, of the root */

@@ -80,7 +80,7 @@ struct amber_service {
     struct amber_store_identity id;
     bool claimed;
     bool database_up;
-    char database_name[128], database_error[512];
+    char database_name[128], database_error[1024];
     struct amber_recovery recovery;
     struct pin *pins;
     size_t n_pins;
