@@ -1,0 +1,164 @@
+/*
+ * unit_delete.c - take out of the tables exactly what was exported.
+ *
+ * Every deleted row comes back as (tableoid, ctid); the digest over a table's rows must equal the
+ * export's. Referencing tables first. Partitions to be dropped have been under a SHARE lock since
+ * before the snapshot, so that reading their identities now tells all that is in them; they are
+ * detached and dropped last, since that locks their parent until COMMIT.
+ */
+#include "unit_priv.h"
+
+#include <stdio.h>
+
+#include "amber/failpoint.h"
+
+#include "pg_priv.h"
+
+struct deletion {
+    struct amber_unit *u;
+    size_t table;
+    struct amber_unit_table sum;
+};
+
+/* "12345\t(0,1)\n" */
+static enum amber_rc take_identity(struct deletion *d, const char *line, size_t len, bool deleted,
+                                   struct amber_err *err)
+{
+    const char *end = line + len - (len > 0 && line[len - 1] == '\n');
+    const char *p = line;
+    uint64_t oid = 0;
+    uint32_t block = 0;
+    uint16_t off = 0;
+    ptrdiff_t leaf;
+
+    while (p < end && *p >= '0' && *p <= '9' && oid <= UINT32_MAX)
+        oid = oid * 10 + (uint64_t)(*p++ - '0');
+    if (p == end || *p != '\t' || oid > UINT32_MAX ||
+        amber_ctid_parse(p + 1, end, &block, &off) != end)
+        return amber_fail(err, AMBER_E_CORRUPT, "the server sent a deleted row without identity");
+    amber_set_digest_add(&d->sum.identity, (uint32_t)oid, block, off);
+    d->sum.rows++;
+    leaf = amber_family_leaf_find(d->u->cfg.family, (uint32_t)oid);
+    if (leaf >= 0 && deleted) {
+        d->u->deleted[leaf]++;
+        d->u->fp->dirty[leaf] = true;
+    }
+    return AMBER_OK;
+}
+
+static enum amber_rc take_identities(struct deletion *d, const char *sql, bool deleted,
+                                     struct amber_err *err)
+{
+    struct amber_pg *pg = d->u->cfg.pg;
+    enum amber_rc rc = amber_pg_copy_out(pg, sql, err);
+
+    while (rc == AMBER_OK) {
+        char *line = NULL;
+        size_t len = 0;
+        rc = amber_pg_copy_next(pg, &line, &len, err);
+        if (rc != AMBER_OK || !line)
+            break;
+        rc = take_identity(d, line, len, deleted, err);
+        amber_pg_copy_free(line);
+        if (rc != AMBER_OK)
+            amber_pg_settle(pg);
+    }
+    return rc;
+}
+
+/* leaf NULL: the whole table in one statement. */
+static enum amber_rc delete_from(struct deletion *d, const struct amber_leaf *leaf,
+                                 struct amber_err *err)
+{
+    struct amber_sqltext sql AMBER_AUTO_SQLTEXT = AMBER_SQLTEXT_INIT(err);
+    enum amber_rc rc;
+
+    amber_sqltext_add(&sql, "COPY (DELETE FROM ");
+    if (leaf)
+        amber_sqltext_add(&sql, "ONLY %t", leaf->schema, leaf->name);
+    else
+        amber_selection_from(&sql, d->u->cfg.family, d->table);
+    amber_sqltext_add(&sql, " AS %a WHERE ", 0U);
+    amber_selection_where(&sql, &d->u->sel, d->table, 0);
+    amber_sqltext_add(&sql, " RETURNING %a.tableoid::oid, %a.ctid) TO STDOUT (FORMAT text)", 0U, 0U);
+    rc = amber_sqltext_rc(&sql);
+    return rc != AMBER_OK ? rc : take_identities(d, amber_sqltext_str(&sql), true, err);
+}
+
+/* What a partition that will be dropped holds. */
+static enum amber_rc list_leaf(struct deletion *d, const struct amber_leaf *leaf,
+                               struct amber_err *err)
+{
+    struct amber_sqltext sql AMBER_AUTO_SQLTEXT = AMBER_SQLTEXT_INIT(err);
+    enum amber_rc rc;
+
+    amber_sqltext_add(&sql, "COPY (SELECT %a.tableoid::oid, %a.ctid FROM ONLY %t AS %a) TO STDOUT"
+                            " (FORMAT text)",
+                      0U, 0U, leaf->schema, leaf->name, 0U);
+    rc = amber_sqltext_rc(&sql);
+    return rc != AMBER_OK ? rc : take_identities(d, amber_sqltext_str(&sql), false, err);
+}
+
+static enum amber_rc delete_table(struct amber_unit *u, size_t table,
+                                  const struct amber_unit_table *exported, struct amber_err *err)
+{
+    const struct amber_table *t = &u->cfg.family->tables[table];
+    struct deletion d = {.u = u, .table = table};
+    enum amber_rc rc = amber_failpoint("delete-table", err);
+
+    /* Rows of different partitions may reference each other: one statement sees all of them gone. */
+    bool at_once = t->partitioned && u->fp->self_ref[table];
+    if (rc == AMBER_OK && at_once)
+        rc = delete_from(&d, NULL, err);
+    for (size_t l = 0; rc == AMBER_OK && !at_once && l < t->n_leaves; l++) {
+        if (amber_unit_skips(u, table, l))
+            continue;
+        rc = table == 0 && u->drop[l] ? list_leaf(&d, &t->leaves[l], err)
+                                      : delete_from(&d, &t->leaves[l], err);
+    }
+    if (rc != AMBER_OK)
+        return amber_wrap(err, "deleting from \"%s\".\"%s\"", t->schema, t->name);
+    if (d.sum.rows != exported->rows ||
+        !amber_set_digest_equal(&d.sum.identity, &exported->identity))
+        return amber_fail(err, AMBER_E_CORRUPT,
+                          "\"%s\".\"%s\": the %llu rows deleted aren't the %llu rows exported; "
+                          "nothing is moved. Please report this with the server's version",
+                          t->schema, t->name, (unsigned long long)d.sum.rows,
+                          (unsigned long long)exported->rows);
+    return AMBER_OK;
+}
+
+static enum amber_rc drop_partition(struct amber_unit *u, const struct amber_leaf *leaf,
+                                    struct amber_err *err)
+{
+    const struct amber_table *root = &u->cfg.family->tables[0];
+    struct amber_sqltext sql AMBER_AUTO_SQLTEXT = AMBER_SQLTEXT_INIT(err);
+    enum amber_rc rc;
+
+    amber_sqltext_add(&sql, "ALTER TABLE %t DETACH PARTITION %t; DROP TABLE %t", root->schema,
+                      root->name, leaf->schema, leaf->name, leaf->schema, leaf->name);
+    rc = amber_sqltext_exec(&sql, u->cfg.pg);
+    return rc == AMBER_OK ? rc
+                          : amber_wrap(err, "dropping partition \"%s\".\"%s\"", leaf->schema,
+                                       leaf->name);
+}
+
+enum amber_rc amber_unit_delete(struct amber_unit *u, const struct amber_unit_table *exported,
+                                struct amber_err *err)
+{
+    const struct amber_table *root = &u->cfg.family->tables[0];
+    enum amber_rc rc = AMBER_OK;
+
+    if (u->fp->defer)
+        rc = amber_pg_exec(u->cfg.pg, err, "SET CONSTRAINTS ALL DEFERRED");
+    for (size_t i = 0; rc == AMBER_OK && i < u->cfg.family->n_tables; i++) {
+        size_t table = u->fp->delete_order[i];
+        rc = delete_table(u, table, &exported[table], err);
+    }
+    for (size_t l = 0; rc == AMBER_OK && l < root->n_leaves; l++)
+        if (u->drop[l])
+            rc = drop_partition(u, &root->leaves[l], err);
+    if (rc == AMBER_OK)
+        rc = amber_failpoint("delete-done", err);
+    return rc;
+}

@@ -1,0 +1,91 @@
+/*
+ * unit_priv.h - which rows move, as SQL, and the state of a unit shared by its files.
+ *
+ * A condition is built of nested EXISTS with one FROM item a scope (alias amber_<depth>), so that
+ * the job's own condition, whose columns stand there unqualified, is never ambiguous:
+ *
+ *   root    amber_0.time >= lit AND amber_0.time < lit AND (where) AND NOT (a pin's range)
+ *           AND NOT EXISTS (SELECT 1 FROM pg_temp.amberfs_stay AS s WHERE s.o = amber_0.tableoid ...)
+ *   child   EXISTS (SELECT 1 FROM parent AS amber_1 WHERE amber_1.pk = amber_0.fk AND <parent's>)
+ */
+#ifndef AMBER_UNIT_PRIV_H
+#define AMBER_UNIT_PRIV_H
+
+/* A codec's unit is a struct of the same tag, which this folder has no use for. */
+#define amber_unit amber_codec_unit
+#include "amber/codec.h"
+#undef amber_unit
+
+#include "amber/calendar.h"
+#include "amber/unit.h"
+
+#include "family_priv.h"
+
+/* The start of a day, or the end of time on that side. */
+static inline int64_t amber_day_us(int64_t day)
+{
+    if (day > INT64_MAX / AMBER_DAY_US)
+        return INT64_MAX;
+    return day < INT64_MIN / AMBER_DAY_US ? INT64_MIN : day * AMBER_DAY_US;
+}
+
+/* The rows of a range, resolved to literals of the time column's type. */
+struct amber_selection {
+    const struct amber_family *family; /* borrowed */
+    char *from, *to;                   /* owned; typed literals */
+    bool from_open;                    /* from is -infinity, which doesn't belong to the range */
+    char **pins;                       /* owned; n_pins pairs of literals, [from, to) */
+    size_t n_pins;
+    bool stay;                         /* rows in pg_temp.amberfs_stay don't move */
+};
+#define AMBER_AUTO_SELECTION AMBER_CLEANUP(amber_selection_clear)
+enum amber_rc amber_selection_init(struct amber_pg *pg, const struct amber_family *f,
+                                   int64_t from_us, int64_t to_us,
+                                   const struct amber_day_range *pins, size_t n_pins,
+                                   struct amber_selection *out, struct amber_err *err)
+    AMBER_MUST_CHECK;
+void amber_selection_clear(struct amber_selection *s);
+
+/* The condition under which a row of table, known by the alias of depth, moves. */
+void amber_selection_where(struct amber_sqltext *sql, const struct amber_selection *sel,
+                           size_t table, unsigned depth);
+/* "[ONLY] schema.name" of a table of the family. */
+void amber_selection_from(struct amber_sqltext *sql, const struct amber_family *f, size_t table);
+/* A value of the time column's type as timestamptz; microseconds since the epoch of a timestamptz
+ * (an expression that may be evaluated more than once). */
+void amber_sql_instant_of(struct amber_sqltext *sql, const struct amber_family *f,
+                          const char *expr);
+void amber_sql_us_of(struct amber_sqltext *sql, const char *instant);
+/* a.pk = b.fk for all columns of a foreign key, with the constraint's own operators. */
+void amber_sql_fk_match(struct amber_sqltext *sql, const struct amber_fk *fk, const char *pk_alias,
+                        const char *fk_alias);
+
+struct amber_unit {
+    struct amber_unit_config cfg;
+    struct amber_family_priv *fp;
+    struct amber_selection sel;
+    int64_t from_us, to_us;
+    struct amber_unit_stayed stayed;
+    bool *drop;          /* owned; per leaf of the root: to be dropped */
+    bool *skip;          /* owned; per leaf of the root: out of the range, holds nothing that moves */
+    struct amber_partition *partitions; /* borrowed strings of the family; the array is owned */
+    size_t n_partitions;
+    uint64_t *deleted;   /* owned; per entry of fp->by_oid: rows deleted (not dropped) */
+    struct amber_res *before; /* owned; transaction statistics at the start */
+    bool began;          /* the transaction is ours to roll back */
+};
+
+/* Leaf holds nothing that moves, by its range. */
+bool amber_unit_skips(const struct amber_unit *u, size_t table, size_t leaf);
+
+/* unit_stay.c: fill pg_temp.amberfs_stay and u->stayed; sets u->sel.stay if anything stays. */
+enum amber_rc amber_unit_find_stay(struct amber_unit *u, struct amber_err *err) AMBER_MUST_CHECK;
+
+/* unit_check.c: remember the transaction's statistics. */
+enum amber_rc amber_unit_remember(struct amber_unit *u, struct amber_err *err) AMBER_MUST_CHECK;
+
+/* Read "(block,offset)" at p; returns the byte behind ')', or NULL. */
+const char *amber_ctid_parse(const char *p, const char *end, uint32_t *out_block,
+                             uint16_t *out_off);
+
+#endif
