@@ -179,14 +179,13 @@ enum amber_rc amber_buf_json(struct amber_buf *b, const char *s, size_t len, str
 
 enum amber_rc amber_calloc(size_t n, size_t size, void *out, struct amber_err *err)
 {
+    size_t bytes;
+    bool overflow = __builtin_mul_overflow(n, size, &bytes) || bytes > PTRDIFF_MAX;
     /* One byte at least: NULL means failure, never "no items". */
-    void *mem = calloc(n ? n : 1, size ? size : 1);
+    void *mem = overflow ? NULL : calloc(1, bytes ? bytes : 1);
 
     memcpy(out, &mem, sizeof(mem));
-    if (!mem)
-        return amber_fail_nomem(err, "an array",
-                                n > SIZE_MAX / (size ? size : 1) ? SIZE_MAX : n * size);
-    return AMBER_OK;
+    return mem ? AMBER_OK : amber_fail_nomem(err, "an array", overflow ? SIZE_MAX : bytes);
 }
 
 enum amber_rc amber_strdup(const char *s, char **out, struct amber_err *err)
