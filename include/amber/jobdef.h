@@ -52,7 +52,6 @@ struct amber_job_defaults {
     int retention_days;
     enum amber_period period;
     const char *cron;
-    bool archival_enabled; /* ARCHIVAL_ENABLED: false turns every job but memory-cleanup off */
     bool memory_cleanup_enabled; /* MEMORY_CLEANUP_*: for the job named AMBER_JOB_MEMORY_CLEANUP */
     const char *memory_cleanup_cron;
 };

@@ -362,8 +362,8 @@ static enum amber_rc schedule_read(struct reading *r, const char *path, const js
         return rc;
     if (amber_cron_parse(text, &job->cron, &why))
         rc = amber_check_add(&r->check, err, path, "cron", "%s", why.text);
-    /* The variables are switches for the whole host: they turn off what a job has on. */
-    bool allowed = is_cleanup ? d->memory_cleanup_enabled : d->archival_enabled;
+    /* The variable is the host's switch: it turns off what the job has on. */
+    bool allowed = !is_cleanup || d->memory_cleanup_enabled;
     job->enabled = allowed && (!v[JOB_ENABLED] || json_is_true(v[JOB_ENABLED]));
     job->run_missed = v[JOB_RUN_MISSED] && json_is_true(v[JOB_RUN_MISSED]);
     return rc;

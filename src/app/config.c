@@ -1,0 +1,515 @@
+/*
+ * config.c - one table of variables, and what is done with it: defaults, parsing, messages, lists.
+ *
+ *   environment > env file > default; an empty value counts as not set
+ *
+ * A message about a wrong value names where it stands, the variable, the value and what is
+ * allowed. A value that may carry a password is never shown.
+ */
+#include "amber/config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "amber/cron.h"
+#include "amber/nearest.h"
+#include "describe.h"
+#include "env_file.h"
+
+#define DAYS_MAX 36500
+#define BLOCK_MIN 65536
+#define CACHE_MIN (8 * INT64_C(1048576))
+#define CACHE_MAX (INT64_C(1) << 40)
+#define LEVEL_UNSET INT_MIN
+#define VALUE_SHOWN 80U /* bytes of a wrong value in a message */
+
+struct variable {
+    const char *name;
+    const char *fallback; /* default, parsed like a value; NULL: nothing is parsed */
+    const char *allowed;
+    const char *meaning;
+    /* errors  INVALID with a text that goes behind "NAME is VALUE: ". NULL: not ours to parse */
+    enum amber_rc (*parse)(const struct variable *v, const char *value, void *member,
+                           struct amber_err *err);
+    size_t offset;    /* of the member in struct amber_config */
+    int64_t min, max; /* numbers and sizes */
+    bool hidden;      /* the value may be a secret */
+};
+
+static enum amber_rc not_allowed(const struct variable *v, struct amber_err *err)
+{
+    return amber_fail(err, AMBER_E_INVALID, "allowed: %s", v->allowed);
+}
+
+/* Which of n words value is, case aside; n if none. */
+static size_t word_index(const char *value, const char *const *words, size_t n)
+{
+    size_t i = 0;
+    while (i < n && strcasecmp(value, words[i]) != 0)
+        i++;
+    return i;
+}
+
+static enum amber_rc parse_bool(const struct variable *v, const char *value, void *member,
+                                struct amber_err *err)
+{
+    static const char *const words[] = {"false", "true", "no", "yes", "off", "on", "0", "1"};
+    size_t i = word_index(value, words, amber_countof(words));
+    if (i == amber_countof(words))
+        return not_allowed(v, err);
+    *(bool *)member = i % 2 == 1;
+    return AMBER_OK;
+}
+
+/* Digits (a sign before them) that fit, with what stands behind them. */
+static bool number_parse(const char *value, int64_t *out, const char **out_rest)
+{
+    char *rest;
+    if (!isdigit((unsigned char)value[*value == '-']))
+        return false;
+    errno = 0;
+    intmax_t n = strtoimax(value, &rest, 10);
+    if (errno || n < INT64_MIN || n > INT64_MAX)
+        return false;
+    *out = n;
+    *out_rest = rest;
+    return true;
+}
+
+static enum amber_rc parse_int(const struct variable *v, const char *value, void *member,
+                               struct amber_err *err)
+{
+    int64_t n;
+    const char *rest;
+    if (!number_parse(value, &n, &rest) || *rest || n < v->min || n > v->max)
+        return not_allowed(v, err);
+    *(int *)member = (int)n;
+    return AMBER_OK;
+}
+
+/* 65536, 64K, 64KB, 64KiB: always powers of 1024. */
+static enum amber_rc parse_size(const struct variable *v, const char *value, void *member,
+                                struct amber_err *err)
+{
+    static const char *const units[] = {"",   "B",   "K", "KB", "KiB", "M",
+                                        "MB", "MiB", "G", "GB", "GiB"};
+    static const unsigned shifts[] = {0, 0, 10, 10, 10, 20, 20, 20, 30, 30, 30};
+    int64_t n;
+    const char *rest;
+    if (!number_parse(value, &n, &rest))
+        return not_allowed(v, err);
+    size_t unit = word_index(rest, units, amber_countof(units));
+    if (unit == amber_countof(units) || n < 0 || n > v->max >> shifts[unit] ||
+        n << shifts[unit] < v->min)
+        return not_allowed(v, err);
+    *(size_t *)member = (size_t)n << shifts[unit];
+    return AMBER_OK;
+}
+
+static enum amber_rc parse_text(const struct variable *v, const char *value, void *member,
+                                struct amber_err *err)
+{
+    (void)v;
+    return amber_strdup(value, member, err);
+}
+
+static enum amber_rc parse_storage_type(const struct variable *v, const char *value, void *member,
+                                        struct amber_err *err)
+{
+    if (strcasecmp(value, "s3") == 0)
+        return amber_fail(err, AMBER_E_UNSUPPORTED, "not built yet; allowed: %s", v->allowed);
+    if (strcasecmp(value, "local") != 0)
+        return not_allowed(v, err);
+    return amber_strdup("local", member, err);
+}
+
+static enum amber_rc parse_path(const struct variable *v, const char *value, void *member,
+                                struct amber_err *err)
+{
+    if (strncasecmp(value, "s3://", 5) == 0)
+        return amber_fail(err, AMBER_E_UNSUPPORTED, "S3 storage is not built yet; allowed: %s",
+                          v->allowed);
+    if (strstr(value, "://"))
+        return not_allowed(v, err);
+    return amber_strdup(value, member, err);
+}
+
+static enum amber_rc parse_format(const struct variable *v, const char *value, void *member,
+                                  struct amber_err *err)
+{
+    (void)member;
+    if (strcasecmp(value, "parquet") == 0)
+        return amber_fail(err, AMBER_E_UNSUPPORTED, "not built yet; allowed: %s", v->allowed);
+    return strcasecmp(value, "json") == 0 ? AMBER_OK : not_allowed(v, err);
+}
+
+static enum amber_rc parse_compression(const struct variable *v, const char *value, void *member,
+                                       struct amber_err *err)
+{
+    const struct amber_codec_info *info = amber_codec_by_name(value);
+    if (!info)
+        return not_allowed(v, err);
+    *(enum amber_codec_kind *)member = info->kind;
+    return AMBER_OK;
+}
+
+static enum amber_rc parse_cron(const struct variable *v, const char *value, void *member,
+                                struct amber_err *err)
+{
+    (void)v;
+    struct amber_cron cron;
+    enum amber_rc rc = amber_cron_parse(value, &cron, err);
+    return rc ? rc : amber_strdup(value, member, err);
+}
+
+static enum amber_rc parse_period(const struct variable *v, const char *value, void *member,
+                                  struct amber_err *err)
+{
+    static const char *const words[] = {"day", "week", "month", "quarter"};
+    size_t i = word_index(value, words, amber_countof(words));
+    if (i == amber_countof(words) || !amber_period_parse(words[i], member))
+        return not_allowed(v, err);
+    return AMBER_OK;
+}
+
+static enum amber_rc parse_log_level(const struct variable *v, const char *value, void *member,
+                                     struct amber_err *err)
+{
+    return amber_log_level_parse(value, member) ? AMBER_OK : not_allowed(v, err);
+}
+
+/* A URL or a keyword string; libpq says the rest. */
+static enum amber_rc parse_database_url(const struct variable *v, const char *value, void *member,
+                                        struct amber_err *err)
+{
+    bool url = strncmp(value, "postgres://", 11) == 0 || strncmp(value, "postgresql://", 13) == 0;
+    if (!url && (strstr(value, "://") || !strchr(value, '=')))
+        return not_allowed(v, err);
+    return amber_strdup(value, member, err);
+}
+
+#define MEMBER(m) offsetof(struct amber_config, m)
+#define BOOL_WORDS "true, false (also yes, no, on, off, 1, 0)"
+#define CRON_WORDS "five cron fields, or @daily and the like"
+
+static const struct variable variables[] = {
+    {.name = "ARCHIVAL_ENABLED",
+     .fallback = "true",
+     .allowed = BOOL_WORDS,
+     .meaning = "Whether jobs run by their schedule. If not, they still run when triggered.",
+     .parse = parse_bool,
+     .offset = MEMBER(archival_enabled)},
+    {.name = "ARCHIVAL_STORAGE_TYPE",
+     .fallback = "local",
+     .allowed = "local",
+     .meaning = "Where archives are kept: a local folder. (s3 is not built yet.)",
+     .parse = parse_storage_type,
+     .offset = MEMBER(storage_type)},
+    {.name = "ARCHIVAL_PATH",
+     .fallback = "/data/archives",
+     .allowed = "a folder's path",
+     .meaning = "The folder that holds the archives. It may be the mount point too.",
+     .parse = parse_path,
+     .offset = MEMBER(path),
+     .hidden = true},
+    {.name = "ARCHIVAL_RETENTION_DAYS",
+     .fallback = "90",
+     .allowed = "0 to 36500",
+     .meaning = "Days that rows stay in the database, for jobs that don't say.",
+     .parse = parse_int,
+     .offset = MEMBER(retention_days),
+     .min = 0,
+     .max = DAYS_MAX},
+    {.name = "ARCHIVAL_FORMAT",
+     .fallback = "json",
+     .allowed = "json",
+     .meaning = "Format of the rows: one JSON object a line. (parquet is not built yet.)",
+     .parse = parse_format},
+    {.name = "ARCHIVAL_COMPRESSION",
+     .fallback = "gzip",
+     .allowed = "gzip, zstd, none",
+     .meaning = "How new archives are compressed: gzip, zstd or none. Others are still read.",
+     .parse = parse_compression,
+     .offset = MEMBER(compression)},
+    {.name = "ARCHIVAL_COMPRESSION_LEVEL",
+     .allowed = "a whole number that the compression has",
+     .meaning = "Level of the compression. Default: the compression's own.",
+     .parse = parse_int,
+     .offset = MEMBER(compression_level),
+     .min = -1000,
+     .max = 1000},
+    {.name = "ARCHIVAL_PERIOD",
+     .fallback = "quarter",
+     .allowed = "day, week, month, quarter",
+     .meaning = "How archives are split by calendar date (UTC): day, week, month or quarter.",
+     .parse = parse_period,
+     .offset = MEMBER(period)},
+    {.name = "ARCHIVAL_SCHEDULE_CRON",
+     .fallback = "0 2 1 * *",
+     .allowed = CRON_WORDS,
+     .meaning = "When jobs run that don't say, five cron fields in UTC.",
+     .parse = parse_cron,
+     .offset = MEMBER(schedule_cron)},
+    {.name = "MEMORY_CLEANUP_ENABLED",
+     .fallback = "true",
+     .allowed = BOOL_WORDS,
+     .meaning = "Whether the job memory-cleanup runs by its schedule.",
+     .parse = parse_bool,
+     .offset = MEMBER(memory_cleanup_enabled)},
+    {.name = "MEMORY_CLEANUP_SCHEDULE_CRON",
+     .fallback = "0 2 * * *",
+     .allowed = CRON_WORDS,
+     .meaning = "When the job memory-cleanup runs.",
+     .parse = parse_cron,
+     .offset = MEMBER(memory_cleanup_cron)},
+    {.name = "ARCHIVAL_BLOCK_SIZE",
+     .fallback = "1M",
+     .allowed = "64K to 4M",
+     .meaning = "Uncompressed bytes of one block of new archives, 64K to 4M.",
+     .parse = parse_size,
+     .offset = MEMBER(block_bytes),
+     .min = BLOCK_MIN,
+     .max = AMBER_BLOCK_MAX},
+    {.name = "ARCHIVAL_CACHE_BYTES",
+     .fallback = "32M",
+     .allowed = "8M to 1024G",
+     .meaning = "Memory for verified blocks of the mount, in bytes or with K, M, G.",
+     .parse = parse_size,
+     .offset = MEMBER(cache_bytes),
+     .min = CACHE_MIN,
+     .max = CACHE_MAX},
+    {.name = "ARCHIVAL_JOBS_FILE",
+     .allowed = "a file's path",
+     .meaning = "The jobs file. Default: the built-in jobs.",
+     .parse = parse_text,
+     .offset = MEMBER(jobs_file)},
+    {.name = "ARCHIVAL_LOG_LEVEL",
+     .fallback = "info",
+     .allowed = "error, warn, info, debug",
+     .meaning = "What is logged: error, warn, info or debug.",
+     .parse = parse_log_level,
+     .offset = MEMBER(log_level)},
+    {.name = "ARCHIVAL_ORPHAN_DAYS",
+     .fallback = "7",
+     .allowed = "0 to 36500",
+     .meaning = "Days after which objects of a run that never committed are removed.",
+     .parse = parse_int,
+     .offset = MEMBER(orphan_days),
+     .min = 0,
+     .max = DAYS_MAX},
+    {.name = "ARCHIVAL_RESTORE_PIN_DAYS",
+     .fallback = "30",
+     .allowed = "0 to 36500",
+     .meaning = "Days that jobs leave restored rows where they are.",
+     .parse = parse_int,
+     .offset = MEMBER(restore_pin_days),
+     .min = 0,
+     .max = DAYS_MAX},
+    {.name = "DATABASE_URL",
+     .allowed = "postgresql://USER@HOST/DATABASE, or keywords as in "
+                "\"host=/run/postgresql dbname=app\"",
+     .meaning = "The database, as a postgresql:// URL or keyword=value words. Default: what the "
+                "PG variables say.",
+     .parse = parse_database_url,
+     .offset = MEMBER(database_url),
+     .hidden = true},
+    {.name = "PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSERVICE, ...",
+     .allowed = "",
+     .meaning = "As libpq has them, from the environment or the env file."},
+};
+
+/* Where a value was found. */
+struct source {
+    const char *value; /* borrowed; NULL: nowhere */
+    const char *file;  /* NULL: the environment */
+    unsigned line;
+};
+
+/* A variable's value in an environment list: NULL if it isn't there. */
+static const char *environ_find(char *const *list, const char *name)
+{
+    size_t len = strlen(name);
+    for (; list && *list; list++)
+        if (strncmp(*list, name, len) == 0 && (*list)[len] == '=')
+            return *list + len + 1;
+    return NULL;
+}
+
+static struct source source_of(const struct variable *v, char *const *environ_list,
+                               const struct amber_env *env, const char *env_file)
+{
+    const char *value = environ_find(environ_list, v->name);
+    if (value && *value)
+        return (struct source){.value = value};
+    const struct amber_env_entry *entry = amber_env_find(env, v->name);
+    if (entry && *entry->value)
+        return (struct source){entry->value, env_file, entry->line};
+    return (struct source){0};
+}
+
+/* The value for a message: cut, on one line. */
+static void value_show(const char *value, char out[VALUE_SHOWN + 1])
+{
+    size_t len = strnlen(value, VALUE_SHOWN);
+    if (value[len]) /* cut: not within a UTF-8 character */
+        while (len > 0 && ((unsigned char)value[len] & 0xc0) == 0x80)
+            len--;
+    for (size_t i = 0; i < len; i++)
+        out[i] = iscntrl((unsigned char)value[i]) ? ' ' : value[i];
+    out[len] = '\0';
+}
+
+/* Put "where: NAME is VALUE: " before the text of a parser's error. */
+static enum amber_rc value_wrap(const struct variable *v, const struct source *s,
+                                struct amber_err *err)
+{
+    char shown[VALUE_SHOWN + 1];
+    value_show(s->value, shown);
+    if (v->hidden)
+        amber_wrap(err, "%s is not usable", v->name);
+    else
+        amber_wrap(err, "%s is \"%s\"", v->name, shown);
+    return s->file ? amber_wrap(err, "%s:%u", s->file, s->line) : amber_wrap(err, "environment");
+}
+
+static enum amber_rc variable_load(const struct variable *v, const struct source *s,
+                                   struct amber_config *c, struct amber_err *err)
+{
+    const char *value = s->value ? s->value : v->fallback;
+    if (!v->parse || !value)
+        return AMBER_OK;
+    enum amber_rc rc = v->parse(v, value, (char *)c + v->offset, err);
+    return rc == AMBER_OK || rc == AMBER_E_NOMEM || !s->value ? rc : value_wrap(v, s, err);
+}
+
+/* The level's bounds are the compression's. */
+static enum amber_rc level_check(struct amber_config *c, const struct source *s,
+                                 struct amber_err *err)
+{
+    const struct amber_codec_info *info = amber_codec_info(c->compression);
+    if (c->compression_level == LEVEL_UNSET) {
+        c->compression_level = info->level_default;
+        return AMBER_OK;
+    }
+    if (c->compression_level >= info->level_min && c->compression_level <= info->level_max)
+        return AMBER_OK;
+    amber_fail(err, AMBER_E_INVALID, "allowed with ARCHIVAL_COMPRESSION=%s: %d to %d", info->name,
+               info->level_min, info->level_max);
+    for (size_t i = 0; i < amber_countof(variables); i++)
+        if (variables[i].offset == MEMBER(compression_level))
+            return value_wrap(&variables[i], s, err);
+    return err->code;
+}
+
+/* Warn of a name that looks like ours and isn't. */
+static enum amber_rc name_check(const char *name, const char *file, unsigned line,
+                                struct amber_buf *warnings, struct amber_err *err)
+{
+    if (strncmp(name, "ARCHIVAL_", 9) != 0 && strncmp(name, "MEMORY_CLEANUP_", 15) != 0)
+        return AMBER_OK;
+    for (size_t i = 0; i < amber_countof(variables); i++)
+        if (strcmp(variables[i].name, name) == 0)
+            return AMBER_OK;
+    const char *nearest = amber_nearest(name, &variables[0].name, amber_countof(variables),
+                                        sizeof(variables[0]), SIZE_MAX);
+    char where[64], shown[VALUE_SHOWN + 1];
+    value_show(name, shown);
+    snprintf(where, sizeof(where), ":%u", line);
+    return amber_buf_printf(warnings, err,
+                            "%s%s: %s is no variable of amberfs and has no effect: the nearest "
+                            "known one is %s\n",
+                            file ? file : "environment", file ? where : "", shown, nearest);
+}
+
+static enum amber_rc names_check(char *const *environ_list, const struct amber_env *env,
+                                 const char *env_file, struct amber_buf *warnings,
+                                 struct amber_err *err)
+{
+    enum amber_rc rc = AMBER_OK;
+    for (size_t i = 0; !rc && i < env->n; i++)
+        rc = name_check(env->items[i].name, env_file, env->items[i].line, warnings, err);
+    for (; !rc && environ_list && *environ_list; environ_list++) {
+        AMBER_AUTO_FREE char *name = strndup(*environ_list, strcspn(*environ_list, "="));
+        if (!name)
+            return amber_fail_nomem(err, "a variable's name", strlen(*environ_list));
+        rc = name_check(name, NULL, 0, warnings, err);
+    }
+    if (rc == AMBER_E_LIMIT) { /* warnings that find no room are no reason to stop */
+        *err = (struct amber_err)AMBER_ERR_INIT;
+        rc = AMBER_OK;
+    }
+    return rc;
+}
+
+/* libpq reads its variables from the process's environment: what the file says goes there. */
+static enum amber_rc libpq_export(char *const *environ_list, const struct amber_env *env,
+                                  struct amber_err *err)
+{
+    for (size_t i = 0; i < env->n; i++) {
+        const struct amber_env_entry *e = &env->items[i];
+        bool libpq = strncmp(e->name, "PG", 2) == 0 && isupper((unsigned char)e->name[2]);
+        const char *set = libpq ? environ_find(environ_list, e->name) : NULL;
+        if (libpq && *e->value && !(set && *set) && setenv(e->name, e->value, 1))
+            return amber_fail_nomem(err, "the environment", strlen(e->value));
+    }
+    return AMBER_OK;
+}
+
+enum amber_rc amber_config_load(const char *env_file, char *const *environ_list,
+                                struct amber_config *out, struct amber_buf *warnings,
+                                struct amber_err *err)
+{
+    struct amber_env env AMBER_CLEANUP(amber_env_clear) = {0};
+    struct amber_config c AMBER_CLEANUP(amber_config_clear) = {.compression_level = LEVEL_UNSET};
+    struct source level = {0};
+
+    enum amber_rc rc = env_file ? amber_env_load(env_file, &env, warnings, err) : AMBER_OK;
+    for (size_t i = 0; !rc && i < amber_countof(variables); i++) {
+        struct source s = source_of(&variables[i], environ_list, &env, env_file);
+        rc = variable_load(&variables[i], &s, &c, err);
+        if (variables[i].offset == MEMBER(compression_level))
+            level = s;
+    }
+    if (!rc)
+        rc = level_check(&c, &level, err);
+    if (!rc)
+        rc = names_check(environ_list, &env, env_file, warnings, err);
+    /* Last: it may move the list that environ_list is. */
+    if (!rc)
+        rc = libpq_export(environ_list, &env, err);
+    if (rc)
+        return rc;
+    *out = c;
+    c = (struct amber_config){0};
+    return AMBER_OK;
+}
+
+void amber_config_clear(struct amber_config *c)
+{
+    free(c->storage_type);
+    free(c->path);
+    free(c->schedule_cron);
+    free(c->memory_cleanup_cron);
+    free(c->jobs_file);
+    free(c->database_url);
+    *c = (struct amber_config){0};
+}
+
+enum amber_rc amber_config_describe(bool roff, struct amber_buf *out, struct amber_err *err)
+{
+    enum amber_rc rc = AMBER_OK;
+    for (size_t i = 0; !rc && i < amber_countof(variables); i++) {
+        const struct variable *v = &variables[i];
+        struct amber_buf text AMBER_AUTO_BUF = AMBER_BUF_INIT(4096);
+        rc = v->fallback ? amber_buf_printf(&text, err, "%s Default: %s", v->meaning, v->fallback)
+                         : amber_buf_puts(&text, v->meaning, err);
+        if (!rc)
+            rc = amber_describe_item(roff, v->name, "", text.data, out, err);
+    }
+    return rc;
+}
