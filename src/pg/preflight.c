@@ -87,12 +87,12 @@ static const struct check checks[] = {
      " current_user, n.nspname) FROM r JOIN pg_namespace n ON n.oid = r.relnamespace"
      " WHERE NOT has_schema_privilege(n.oid, 'USAGE') ORDER BY 1"},
     {.sql = MEMBERS
-     "SELECT format('the database runs as a standby (%s tables asked for): name its primary in "
-     "DATABASE_URL', count(*)) FROM r WHERE pg_is_in_recovery() HAVING pg_is_in_recovery()"},
+     "SELECT 'the database runs as a standby: name its primary in DATABASE_URL'"
+     " FROM r WHERE pg_is_in_recovery() LIMIT 1"},
     {.sql = MEMBERS
-     "SELECT format('track_counts is off, so that changes to other tables (than these %s) could go "
-     "unnoticed: set track_counts = on in postgresql.conf', count(*)) FROM r"
-     " HAVING current_setting('track_counts') <> 'on'"},
+     "SELECT 'track_counts is off, so that changes to other tables would go unnoticed: set "
+     "track_counts = on in postgresql.conf' FROM r"
+     " WHERE current_setting('track_counts') <> 'on' LIMIT 1"},
     {.sql = MEMBERS
      "SELECT format('the database''s encoding %s has no conversion to UTF-8, so that texts of %s "
      "can''t be written as JSON: copy it into a database made with ENCODING ''UTF8''',"
