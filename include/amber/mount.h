@@ -16,6 +16,7 @@
 
 #include <sys/types.h>
 
+#include "amber/cancel.h"
 #include "amber/reader.h"
 #include "amber/tree.h"
 

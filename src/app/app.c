@@ -14,6 +14,7 @@
 #include "amber/log.h"
 #include "amber/mount.h"
 #include "amber/reader.h"
+#include "small_file.h"
 
 #define JOBS_FILE_MAX (4U << 20)
 
@@ -30,6 +31,11 @@ enum amber_rc amber_app_configure(struct app *app, struct amber_err *err)
         amber_config_load(app->opt->env_file, environ, &app->cfg, &warnings, err);
     if (warnings.len)
         fprintf(stderr, "%s", warnings.data);
+    if (!rc && app->opt->store_path) { /* fstab's first field */
+        free(app->cfg.path);
+        app->cfg.path = NULL;
+        rc = amber_strdup(app->opt->store_path, &app->cfg.path, err);
+    }
     if (rc)
         return rc;
     enum amber_log_level level = app->cfg.log_level;
@@ -76,29 +82,6 @@ enum amber_rc amber_app_open(struct app *app, bool read_only, bool create, int d
     return AMBER_OK;
 }
 
-static enum amber_rc read_file(const char *path, struct amber_buf *out, struct amber_err *err)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return amber_fail_errno(err, errno, "%s", path);
-    enum amber_rc rc = AMBER_OK;
-    for (;;) {
-        rc = amber_buf_reserve(out, 65536, err);
-        if (rc)
-            break;
-        ssize_t n = read(fd, out->data + out->len, 65536);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            rc = amber_fail_errno(err, errno, "%s", path);
-        if (n <= 0)
-            break;
-        out->len += (size_t)n;
-    }
-    close(fd);
-    return rc;
-}
-
 enum amber_rc amber_app_jobs(const struct app *app, struct amber_jobs **out, struct amber_err *err)
 {
     AMBER_AUTO_BUF struct amber_buf text = AMBER_BUF_INIT(JOBS_FILE_MAX);
@@ -108,7 +91,7 @@ enum amber_rc amber_app_jobs(const struct app *app, struct amber_jobs **out, str
     const char *data = amber_jobs_builtin(&len);
     enum amber_rc rc = AMBER_OK;
     if (file) {
-        if ((rc = read_file(file, &text, err)))
+        if ((rc = amber_small_file_read(file, &text, err)))
             return amber_wrap(err, "jobs file");
         data = text.data ? text.data : "";
         len = text.len;

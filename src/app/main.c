@@ -37,7 +37,7 @@ static int run(struct app *app)
 
 int main(int argc, char **argv)
 {
-    struct amber_options opt;
+    struct amber_options opt = {0};
     int status;
     if (!amber_options_parse(argc, argv, &opt, &status))
         return status; /* help, version or wrong usage: printed already */
