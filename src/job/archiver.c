@@ -232,11 +232,14 @@ static enum amber_rc prepare(struct archiver *a, struct amber_err *err)
 
 static enum amber_rc load_pins(struct archiver *a, struct amber_err *err)
 {
-    enum amber_rc rc = amber_catalog_pins(a->ctl, a->job->tables[0].schema,
+    if (a->opt->plan) { /* a dry run doesn't make the catalog, and without one there are no pins */
+        char id[AMBER_UUID_LEN];
+        enum amber_rc rc = amber_catalog_id(a->ctl, id, err);
+        if (rc)
+            return rc == AMBER_E_NOT_FOUND ? AMBER_OK : rc;
+    }
+    return amber_catalog_pins(a->ctl, a->job->tables[0].schema,
                                           a->job->tables[0].name, add_pin, a, err);
-    if (rc == AMBER_E_NOT_FOUND && a->opt->plan) /* a dry run before the catalog is made */
-        return AMBER_OK;
-    return rc;
 }
 
 static enum amber_rc run_units(struct archiver *a, struct amber_err *err)
