@@ -7,7 +7,6 @@
 #   pg_stop [DIR]     stop that server and remove DIR; harmless if there is none
 #   pg_stop_all       the same for every server that this shell started
 #   pg_crash [DIR]    SIGQUIT, no shutdown checkpoint; pg_restart DIR starts it again
-#   sql QUERY...      psql's plain answer
 # Without DIR: $T/pg, in a test file with tap.sh.
 #
 # The server listens on a unix socket in DIR only. PostgreSQL refuses to run as root: then it runs
@@ -128,4 +127,3 @@ pg_stop_all() {
     done
 }
 
-sql() { psql -X -q -At -v ON_ERROR_STOP=1 -c "$*"; }
