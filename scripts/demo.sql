@@ -192,4 +192,6 @@ create index on flow_execution_deltas (session_id);
 create index on call_sessions (started_at);
 create index on call_events (call_session_id);
 create index on memory_chunks (expires_at);
+-- A new session: this one's counts must be in before VACUUM puts its own in their place.
+\connect
 vacuum analyze;

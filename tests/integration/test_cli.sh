@@ -41,7 +41,7 @@ bad_value() {
 }
 test_wrong_configuration_is_refused_by_name() {
     bad_value "ARCHIVAL_COMPRESSION=lzma" ARCHIVAL_COMPRESSION lzma gzip zstd none
-    bad_value "ARCHIVAL_RETENTION_DAYS=-1" ARCHIVAL_RETENTION_DAYS -- '-1'
+    bad_value "ARCHIVAL_RETENTION_DAYS=-1" ARCHIVAL_RETENTION_DAYS '"-1"'
     bad_value "ARCHIVAL_PERIOD=fortnight" ARCHIVAL_PERIOD fortnight quarter
     bad_value "ARCHIVAL_ENABLED=perhaps" ARCHIVAL_ENABLED perhaps
     bad_value "ARCHIVAL_SCHEDULE_CRON=0 25 * * *" ARCHIVAL_SCHEDULE_CRON hour 25

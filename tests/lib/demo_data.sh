@@ -6,6 +6,9 @@
 demo_tables=(flow_execution_logs flow_execution_sessions flow_execution_deltas
     call_sessions call_events memory_chunks)
 
+# sql TEXT: its result, unaligned.
+sql() { psql -XAtq -v ON_ERROR_STOP=1 -c "$1"; }
+
 make_demo_data() { # ROWS
     local table
     export PGTZ=UTC
