@@ -168,7 +168,7 @@ static struct stream_task *task_to_start(struct amber_stream *s)
 {
     size_t end = wanted_end(s);
 
-    if (s->next >= end || (end - s->next) * 2 < s->window)
+    if (s->next >= end || (end < s->reader->end_data && (end - s->next) * 2 < s->window))
         return NULL;
     for (unsigned i = 0; i < s->n_tasks; i++) {
         if (!s->tasks[i].busy) {
