@@ -1,0 +1,421 @@
+/*
+ * fuse_read.c - archives as files: one loaded manifest and reader for each archive in use, shared by
+ * all its open files, and replies straight from the decoded blocks.
+ *
+ *   open -> acquire (load once, others wait) -> stream -> read: pins -> reply -> release pins
+ *
+ * Table: an archive is LOADING (by one thread, without the lock), READY, or gone: a failure isn't
+ * kept, so that the next open tries again. What nobody uses stays open in least-recently-used order,
+ * up to IDLE_MAX archives and IDLE_BLOCKS block table entries. The key is the tree's entry, so a
+ * manifest that was rebuilt is a new archive.
+ *
+ * A short answer means end of file to the kernel, which would then believe it for ever: a read gets
+ * all its bytes or an error. After an error the kernel asks again page by page, so that only the
+ * pages that a bad block touches are lost.
+ */
+#include "mount_priv.h"
+
+#include <errno.h>
+
+#include "amber/log.h"
+
+#define BUCKETS 256U
+#define IDLE_MAX 64U
+#define IDLE_BLOCKS 65536U /* about 5 MiB of block tables */
+#define READ_PINS 32       /* blocks of one answer that are sent without being copied */
+
+struct archive {
+    const struct amber_tree_entry *entry;
+    struct archive *next_bucket;
+    struct archive *idle_prev, *idle_next; /* while refs is 0 */
+    unsigned refs;                         /* guarded by the table's mutex */
+    bool loading;
+    struct amber_err fault; /* why loading failed; code OK: it didn't */
+    struct amber_reader *reader;
+    char *table; /* owned */
+    int64_t start_day, end_day;
+};
+
+struct archive_table {
+    pthread_mutex_t mutex; /* guards all below and the archives' fields up to fault */
+    pthread_cond_t loaded;
+    struct archive *buckets[BUCKETS];
+    struct archive *idle_first, *idle_last; /* least recently used first */
+    size_t n_idle, idle_blocks;
+};
+
+/* ---- the table ---- */
+
+static struct archive **bucket_of(struct archive_table *t, const struct amber_tree_entry *e)
+{
+    uint64_t h = (uint64_t)(uintptr_t)e * UINT64_C(0x9e3779b97f4a7c15);
+    return &t->buckets[(h >> 32) % BUCKETS];
+}
+
+static void unlink_bucket(struct archive_table *t, struct archive *a)
+{
+    struct archive **p = bucket_of(t, a->entry);
+    while (*p != a)
+        p = &(*p)->next_bucket;
+    *p = a->next_bucket;
+}
+
+static size_t block_count(const struct archive *a)
+{
+    return amber_reader_part(a->reader)->n_blocks;
+}
+
+static void idle_add(struct archive_table *t, struct archive *a)
+{
+    a->idle_next = NULL;
+    a->idle_prev = t->idle_last;
+    if (t->idle_last)
+        t->idle_last->idle_next = a;
+    else
+        t->idle_first = a;
+    t->idle_last = a;
+    t->n_idle++;
+    t->idle_blocks += block_count(a);
+}
+
+static void idle_remove(struct archive_table *t, struct archive *a)
+{
+    if (a->idle_prev)
+        a->idle_prev->idle_next = a->idle_next;
+    else
+        t->idle_first = a->idle_next;
+    if (a->idle_next)
+        a->idle_next->idle_prev = a->idle_prev;
+    else
+        t->idle_last = a->idle_prev;
+    t->n_idle--;
+    t->idle_blocks -= block_count(a);
+}
+
+static void archive_free(struct archive *a)
+{
+    amber_reader_close(a->reader);
+    free(a->table);
+    free(a);
+}
+
+enum amber_rc amber_archives_new(struct archive_table **out, struct amber_err *err)
+{
+    struct archive_table *t;
+    enum amber_rc rc = amber_calloc(1, sizeof(*t), &t, err);
+    if (rc)
+        return rc;
+    pthread_mutex_init(&t->mutex, NULL);
+    pthread_cond_init(&t->loaded, NULL);
+    *out = t;
+    return AMBER_OK;
+}
+
+void amber_archives_free(struct archive_table *t)
+{
+    if (!t)
+        return;
+    for (struct archive *a = t->idle_first, *next; a; a = next) {
+        next = a->idle_next;
+        archive_free(a);
+    }
+    pthread_cond_destroy(&t->loaded);
+    pthread_mutex_destroy(&t->mutex);
+    free(t);
+}
+
+/* ---- loading ---- */
+
+static void manifest_clear_p(struct amber_manifest *m)
+{
+    amber_manifest_clear(m);
+}
+
+static enum amber_rc check_manifest(const struct amber_tree_entry *e,
+                                    const struct amber_manifest *mf, struct amber_err *err)
+{
+    if (strcmp(mf->archive.key, e->key) != 0)
+        return amber_fail(err, AMBER_E_CORRUPT, "manifest %s is of another archive, %s",
+                          e->manifest_key, mf->archive.key);
+    /* Programs were told the entry's size: another one would give them holes or cut them off. */
+    if (mf->archive.raw_bytes != e->size)
+        return amber_fail(err, AMBER_E_CORRUPT,
+                          "manifest %s says %llu bytes, expected %llu by its name or the catalog",
+                          e->manifest_key, (unsigned long long)mf->archive.raw_bytes,
+                          (unsigned long long)e->size);
+    return AMBER_OK;
+}
+
+static enum amber_rc load(struct amber_mount *m, struct archive *a, struct amber_err *err)
+{
+    const struct amber_tree_entry *e = a->entry;
+    AMBER_CLEANUP(manifest_clear_p) struct amber_manifest mf = {0};
+    struct amber_sha256 expected;
+    if (!e->manifest_key)
+        return amber_fail(err, AMBER_E_CORRUPT,
+                          "its manifest is missing; make it anew with: amberfs rebuild-manifest %s",
+                          e->key);
+    memcpy(expected.b, e->manifest_sha256, sizeof(expected.b));
+    enum amber_rc rc =
+        amber_manifest_get(m->cfg.store, e->manifest_key, e->has_digest ? &expected : NULL, &mf, err);
+    if (!rc)
+        rc = check_manifest(e, &mf, err);
+    if (!rc)
+        rc = amber_asprintf(&a->table, err, "%s.%s", mf.table_schema, mf.table_name);
+    if (!rc)
+        rc = amber_reader_open(m->cfg.store, &mf.archive, m->cfg.cache, &a->reader, err);
+    a->start_day = mf.start_day;
+    a->end_day = mf.end_day;
+    return rc;
+}
+
+/* The archive's record, made if missing (*out_made: the caller must load it), with a reference. */
+static struct archive *reference(struct archive_table *t, const struct amber_tree_entry *e,
+                                 bool *out_made)
+{
+    *out_made = false;
+    for (struct archive *a = *bucket_of(t, e); a; a = a->next_bucket) {
+        if (a->entry == e) {
+            if (a->refs++ == 0)
+                idle_remove(t, a);
+            return a;
+        }
+    }
+    struct archive *a = calloc(1, sizeof(*a));
+    if (!a)
+        return NULL;
+    struct archive **b = bucket_of(t, e);
+    a->entry = e;
+    a->refs = 1;
+    a->loading = true;
+    a->next_bucket = *b;
+    *b = a;
+    *out_made = true;
+    return a;
+}
+
+/* Give up one reference to an archive that couldn't be loaded. Under the mutex. */
+static enum amber_rc drop_failed(struct archive *a, struct amber_err *err)
+{
+    *err = a->fault;
+    if (--a->refs == 0) {
+        free(a->table);
+        free(a);
+    }
+    return err->code;
+}
+
+enum amber_rc amber_archive_acquire(struct amber_mount *m, const struct amber_tree_entry *entry,
+                                    struct archive **out, struct amber_err *err)
+{
+    struct archive_table *t = m->archives;
+    bool made;
+    pthread_mutex_lock(&t->mutex);
+    struct archive *a = reference(t, entry, &made);
+    if (!a) {
+        pthread_mutex_unlock(&t->mutex);
+        return amber_fail_nomem(err, "an open archive", sizeof(*a));
+    }
+    if (made) {
+        pthread_mutex_unlock(&t->mutex);
+        struct amber_err fault = AMBER_ERR_INIT;
+        enum amber_rc rc = load(m, a, &fault);
+        if (rc)
+            amber_error("%s can't be read: %s", entry->path, fault.text);
+        pthread_mutex_lock(&t->mutex);
+        a->loading = false;
+        if (rc) {
+            a->fault = fault;
+            unlink_bucket(t, a);
+        }
+        pthread_cond_broadcast(&t->loaded);
+    }
+    while (a->loading)
+        pthread_cond_wait(&t->loaded, &t->mutex);
+    enum amber_rc rc = a->fault.code == AMBER_OK ? AMBER_OK : drop_failed(a, err);
+    pthread_mutex_unlock(&t->mutex);
+    if (!rc)
+        *out = a;
+    return rc;
+}
+
+void amber_archive_release(struct amber_mount *m, struct archive *a)
+{
+    struct archive_table *t = m->archives;
+    struct archive *closed = NULL;
+    pthread_mutex_lock(&t->mutex);
+    if (--a->refs == 0)
+        idle_add(t, a);
+    while (t->n_idle > IDLE_MAX || (t->n_idle > 1 && t->idle_blocks > IDLE_BLOCKS)) {
+        struct archive *old = t->idle_first;
+        idle_remove(t, old);
+        unlink_bucket(t, old);
+        old->idle_next = closed;
+        closed = old;
+    }
+    pthread_mutex_unlock(&t->mutex);
+    for (struct archive *next; closed; closed = next) {
+        next = closed->idle_next;
+        archive_free(closed);
+    }
+}
+
+struct amber_reader *amber_archive_reader(const struct archive *a)
+{
+    return a->reader;
+}
+
+const char *amber_archive_table(const struct archive *a)
+{
+    return a->table;
+}
+
+void amber_archive_days(const struct archive *a, int64_t *out_start, int64_t *out_end)
+{
+    *out_start = a->start_day;
+    *out_end = a->end_day;
+}
+
+/* ---- failed reads: the reader's cache has logged them ---- */
+
+int amber_read_errno(const struct amber_err *err)
+{
+    switch (err->code) {
+    case AMBER_E_INVALID:
+    case AMBER_E_NOT_FOUND:
+    case AMBER_E_EXISTS:
+    case AMBER_E_DENIED:
+    case AMBER_E_CORRUPT:
+    case AMBER_E_UNSUPPORTED:
+    case AMBER_E_LIMIT:
+    case AMBER_E_DB:
+    case AMBER_E_BUSY:
+        return EIO;
+    case AMBER_OK:
+    case AMBER_E_NOMEM:
+    case AMBER_E_IO:
+    case AMBER_E_NET:
+    case AMBER_E_TIMEOUT:
+    case AMBER_E_CANCELED:
+        break;
+    }
+    return amber_err_errno(err);
+}
+
+void amber_archive_read_failed(struct amber_mount *m, fuse_req_t req, const struct amber_err *err)
+{
+    atomic_fetch_add(&m->read_errors, 1);
+    fuse_reply_err(req, amber_read_errno(err));
+}
+
+/* ---- open files ---- */
+
+struct archive_file {
+    struct handle h;
+    struct archive *a;
+    struct amber_stream *stream;
+};
+
+/* The range lies in more blocks than are worth pinning: copy. */
+static void read_copied(struct archive_file *f, fuse_req_t req, size_t size, uint64_t off)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    AMBER_AUTO_FREE char *buf = malloc(size);
+    size_t len;
+    enum amber_rc rc = buf ? amber_reader_read(f->a->reader, off, buf, size, &len, &err)
+                           : amber_fail_nomem(&err, "a read", size);
+    if (rc)
+        amber_archive_read_failed(f->h.m, req, &err);
+    else
+        fuse_reply_buf(req, buf, len);
+}
+
+/* Pin the blocks of [off, off + size). *out_n is READ_PINS + 1 if there are more. */
+static enum amber_rc pin_range(struct archive_file *f, size_t size, uint64_t off,
+                               struct amber_pin *pins, struct iovec *iov, int *out_n,
+                               struct amber_err *err)
+{
+    int n = 0;
+    enum amber_rc rc = AMBER_OK;
+    while (size > 0 && n < READ_PINS) {
+        rc = amber_stream_pin(f->stream, off, &pins[n], err);
+        if (rc)
+            break;
+        size_t skip = (size_t)(off - pins[n].raw_off);
+        size_t len = pins[n].len - skip;
+        if (len > size)
+            len = size;
+        iov[n].iov_base = (char *)(uintptr_t)(pins[n].data + skip);
+        iov[n].iov_len = len;
+        off += len;
+        size -= len;
+        n++;
+    }
+    *out_n = !rc && size > 0 ? READ_PINS + 1 : n;
+    return rc;
+}
+
+static void archive_read(struct handle *h, fuse_req_t req, size_t size, uint64_t off, bool nonblock)
+{
+    struct archive_file *f = (struct archive_file *)h;
+    struct amber_err err = AMBER_ERR_INIT;
+    uint64_t total = amber_reader_size(f->a->reader);
+    struct amber_pin pins[READ_PINS];
+    struct iovec iov[READ_PINS];
+    int n = 0;
+    (void)nonblock;
+    atomic_fetch_add(&h->m->reads, 1);
+    if (off >= total)
+        size = 0;
+    else if (size > total - off)
+        size = (size_t)(total - off);
+    enum amber_rc rc = pin_range(f, size, off, pins, iov, &n, &err);
+    if (rc)
+        amber_archive_read_failed(h->m, req, &err);
+    else if (n > READ_PINS)
+        read_copied(f, req, size, off);
+    else if (n == 1)
+        fuse_reply_buf(req, iov[0].iov_base, iov[0].iov_len);
+    else
+        fuse_reply_iov(req, iov, n);
+    if (!rc)
+        atomic_fetch_add(&h->m->read_bytes, size);
+    for (int i = 0; i < n && i < READ_PINS; i++)
+        amber_pin_release(&pins[i]);
+}
+
+static void archive_close(struct handle *h)
+{
+    struct archive_file *f = (struct archive_file *)h;
+    amber_handle_remove(h);
+    amber_stream_close(f->stream);
+    amber_archive_release(h->m, f->a);
+    free(f);
+}
+
+static const struct handle_ops archive_ops = {.read = archive_read, .release = archive_close};
+
+void amber_archive_open(struct amber_mount *m, fuse_req_t req, const struct node *n,
+                        struct fuse_file_info *fi)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    struct amber_caller caller = amber_caller_of(req);
+    struct archive *a;
+    if (amber_archive_acquire(m, n->tree.entry, &a, &err)) {
+        fuse_reply_err(req, amber_read_errno(&err));
+        return;
+    }
+    struct archive_file *f = calloc(1, sizeof(*f));
+    if (!f || amber_stream_open(a->reader, &f->stream, &err)) {
+        free(f);
+        amber_archive_release(m, a);
+        fuse_reply_err(req, ENOMEM);
+        return;
+    }
+    f->a = a;
+    amber_handle_add(m, &f->h, &archive_ops);
+    atomic_fetch_add(&m->opens, 1);
+    amber_audit(m, "open", n->tree.entry->path, &caller);
+    fi->keep_cache = 1;
+    amber_reply_open(req, fi, &f->h);
+}

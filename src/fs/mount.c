@@ -1,0 +1,358 @@
+/*
+ * mount.c - one FUSE session: mounting, serving, ending.
+ *
+ * Threads of a mount that serves:
+ *   FUSE threads    libfuse's, 2 to 4: take requests, answer most of them at once
+ *   event thread    signals of parked requests' callers, new log lines, amber_mount_stop
+ *   notify thread   notify.c
+ *   call threads    call.c, one for each thing that blocks; one for each open restore file
+ *
+ * Ending, whoever began it, is the event thread's work and runs while the FUSE threads still
+ * answer, so that nothing waits for an answer that never comes:
+ *   1. nothing new is parked; what is parked ends (waits, follows, restores)
+ *   2. all call threads and the notify thread end
+ *   3. the FUSE loop is told to end, and woken by a request of our own (kick)
+ *   4. serve unmounts
+ */
+#include "mount_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include "amber/calendar.h"
+#include "amber/log.h"
+#include "amber/pool.h"
+
+#define THREADS_MIN 2U
+#define THREADS_MAX 4U
+#define THREADS_LIMIT 64U
+#define MAX_BACKGROUND 64U
+#define CONGESTION 48U
+
+/* ---- libfuse's messages ---- */
+
+/* While a mount is made, libfuse's message of this thread goes into its error. libfuse knows one
+ * log function a process, so this is the one piece of state outside struct amber_mount. */
+static _Thread_local char *fuse_said;
+#define FUSE_SAID_BYTES 512U
+
+static void take_fuse_log(enum fuse_log_level level, const char *fmt, va_list args)
+    __attribute__((format(printf, 2, 0)));
+static void take_fuse_log(enum fuse_log_level level, const char *fmt, va_list args)
+{
+    char text[FUSE_SAID_BYTES];
+    vsnprintf(text, sizeof(text), fmt, args);
+    text[strcspn(text, "\n")] = '\0';
+    if (fuse_said)
+        memcpy(fuse_said, text, sizeof(text));
+    else
+        amber_log(level <= FUSE_LOG_ERR ? AMBER_LOG_WARN : AMBER_LOG_DEBUG, "libfuse: %s", text);
+}
+
+/* ---- making it ---- */
+
+/* INIT came from the kernel. */
+static void init_session(void *userdata, struct fuse_conn_info *conn)
+{
+    conn->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
+                              FUSE_CAP_WRITEBACK_CACHE);
+    conn->want |= conn->capable & (unsigned)(FUSE_CAP_ASYNC_READ | FUSE_CAP_READDIRPLUS |
+                                             FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_PARALLEL_DIROPS |
+                                             FUSE_CAP_AUTO_INVAL_DATA);
+    conn->max_write = MAX_WRITE_BYTES;
+    conn->max_background = MAX_BACKGROUND;
+    conn->congestion_threshold = CONGESTION;
+    amber_notify_serving(userdata);
+}
+
+/* Append text to an option list; commas and backslashes of a value are escaped. */
+static enum amber_rc add_value(struct amber_buf *b, const char *name, const char *value,
+                               struct amber_err *err)
+{
+    enum amber_rc rc = amber_buf_printf(b, err, ",%s=", name);
+    for (; !rc && *value; value++) {
+        if (*value == ',' || *value == '\\')
+            rc = amber_buf_append(b, "\\", 1, err);
+        if (!rc)
+            rc = amber_buf_append(b, value, 1, err);
+    }
+    return rc;
+}
+
+static enum amber_rc make_session(struct amber_mount *m, struct amber_err *err)
+{
+    AMBER_AUTO_BUF struct amber_buf opts = AMBER_BUF_INIT(64U * 1024U);
+    struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+    char said[FUSE_SAID_BYTES] = "";
+    const struct amber_mount_config *c = &m->cfg;
+    enum amber_rc rc = amber_buf_puts(&opts, "default_permissions,subtype=amberfs", err);
+    if (!rc)
+        rc = add_value(&opts, "fsname", c->source ? c->source : "amberfs", err);
+    if (!rc && c->read_only)
+        rc = amber_buf_puts(&opts, ",ro", err);
+    if (!rc && c->options && *c->options)
+        rc = amber_buf_printf(&opts, err, ",%s", c->options);
+    if (rc)
+        return rc;
+    struct fuse_lowlevel_ops ops = amber_fuse_ops;
+    ops.init = init_session;
+    fuse_set_log_func(take_fuse_log);
+    fuse_said = said;
+    if (fuse_opt_add_arg(&args, "amberfs") || fuse_opt_add_arg(&args, "-o") ||
+        fuse_opt_add_arg(&args, opts.data))
+        rc = amber_fail_nomem(err, "mount options", opts.len);
+    else if (!(m->se = fuse_session_new(&args, &ops, sizeof(ops), m)))
+        rc = amber_fail(err, AMBER_E_INVALID, "mount options \"%s\" are refused: %s",
+                        c->options ? c->options : "", said[0] ? said : "unknown option");
+    fuse_said = NULL;
+    fuse_opt_free_args(&args);
+    return rc;
+}
+
+static enum amber_rc attach(struct amber_mount *m, struct amber_err *err)
+{
+    char said[FUSE_SAID_BYTES] = "";
+    fuse_said = said;
+    int e = fuse_session_mount(m->se, m->cfg.mountpoint);
+    fuse_said = NULL;
+    if (e == 0) {
+        m->mounted = true;
+        return AMBER_OK;
+    }
+    if (access("/dev/fuse", R_OK | W_OK))
+        return amber_fail_errno(err, errno,
+                                "can't mount at %s: /dev/fuse can't be used; load the fuse module, "
+                                "or give the container this device",
+                                m->cfg.mountpoint);
+    bool other = m->cfg.options && strstr(m->cfg.options, "allow_other") && geteuid() != 0;
+    return amber_fail(err, AMBER_E_IO, "can't mount at %s: %s%s", m->cfg.mountpoint,
+                      said[0] ? said : "fusermount3 refused",
+                      other ? " (allow_other needs the line user_allow_other in /etc/fuse.conf)"
+                            : "");
+}
+
+static enum amber_rc check_mountpoint(const char *path, struct amber_err *err)
+{
+    AMBER_AUTO_FREE char *root = NULL;
+    bool alive;
+    struct stat st;
+    if (path[0] != '/')
+        return amber_fail(err, AMBER_E_INVALID, "mount point %s must be an absolute path", path);
+    if (amber_mount_find(path, &root, &alive)) {
+        if (alive)
+            return amber_fail(err, AMBER_E_BUSY, "an amberfs mount at %s is there and alive", root);
+        enum amber_rc rc = amber_mount_detach(root, err);
+        if (rc)
+            return rc;
+        amber_warn("took away the dead amberfs mount at %s", root);
+    }
+    if (stat(path, &st))
+        return amber_fail_errno(err, errno, "mount point %s", path);
+    if (!S_ISDIR(st.st_mode))
+        return amber_fail(err, AMBER_E_INVALID, "mount point %s is not a folder", path);
+    return AMBER_OK;
+}
+
+enum amber_rc amber_mount_new(const struct amber_mount_config *cfg, struct amber_mount **out,
+                              struct amber_err *err)
+{
+    struct amber_mount *m;
+    enum amber_rc rc = check_mountpoint(cfg->mountpoint, err);
+    if (!rc)
+        rc = amber_calloc(1, sizeof(*m), &m, err);
+    if (rc)
+        return rc;
+    m->cfg = *cfg;
+    m->start_us = amber_now_us();
+    pthread_mutex_init(&m->mutex, NULL);
+    pthread_cond_init(&m->idle, NULL);
+    amber_notify_init(&m->notify);
+    m->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    m->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (m->event_fd < 0 || m->stop_fd < 0)
+        rc = amber_fail_errno(err, errno, "can't make an event descriptor");
+    if (!rc)
+        rc = amber_vnodes_init(&m->vnodes, err);
+    if (!rc)
+        rc = amber_archives_new(&m->archives, err);
+    if (!rc)
+        rc = make_session(m, err);
+    if (!rc)
+        rc = attach(m, err);
+    if (rc) {
+        amber_mount_free(m);
+        return rc;
+    }
+    *out = m;
+    return AMBER_OK;
+}
+
+static void unmount(struct amber_mount *m)
+{
+    if (m->mounted)
+        fuse_session_unmount(m->se);
+    m->mounted = false;
+}
+
+void amber_mount_free(struct amber_mount *m)
+{
+    if (!m)
+        return;
+    if (m->se) {
+        unmount(m);
+        fuse_session_destroy(m->se);
+    }
+    while (m->handles) /* files that were open when the connection went away */
+        m->handles->ops->release(m->handles);
+    amber_archives_free(m->archives);
+    amber_vnodes_clear(&m->vnodes);
+    amber_notify_clear(&m->notify);
+    if (m->event_fd >= 0)
+        close(m->event_fd);
+    if (m->stop_fd >= 0)
+        close(m->stop_fd);
+    pthread_cond_destroy(&m->idle);
+    pthread_mutex_destroy(&m->mutex);
+    free(m);
+}
+
+/* ---- the event thread ---- */
+
+/*
+ * A FUSE thread that waits for a request looks whether it should end only when one comes. Our own
+ * statfs is that request. It is answered by nobody, but ends with an error when serve closes the
+ * session's descriptor.
+ */
+static void *kick_main(void *arg)
+{
+    struct amber_mount *m = arg;
+    struct statfs s;
+    (void)statfs(m->cfg.mountpoint, &s);
+    return NULL;
+}
+
+/* Steps 1 and 2 of ending. */
+static void quiesce(struct amber_mount *m)
+{
+    amber_log_set_listener(NULL, NULL);
+    pthread_mutex_lock(&m->mutex);
+    m->stopping = true;
+    amber_restore_stop(m);
+    amber_parked_interrupts(m, true);
+    pthread_mutex_unlock(&m->mutex);
+    amber_restore_interrupts(m);
+    pthread_mutex_lock(&m->mutex);
+    while (m->n_calls > 0)
+        pthread_cond_wait(&m->idle, &m->mutex);
+    pthread_mutex_unlock(&m->mutex);
+    amber_notify_end(m);
+    pthread_join(m->notify_thread, NULL);
+}
+
+static void on_log_line(void *arg)
+{
+    amber_event_wake(arg);
+}
+
+static void *event_main(void *arg)
+{
+    struct amber_mount *m = arg;
+    struct pollfd fds[2] = {{.fd = m->event_fd, .events = POLLIN},
+                            {.fd = m->stop_fd, .events = POLLIN}};
+    while (!(fds[1].revents & POLLIN)) {
+        uint64_t count;
+        if (poll(fds, 2, -1) < 0)
+            continue;
+        ssize_t n = read(m->event_fd, &count, sizeof(count)); /* empty: fine */
+        (void)n;
+        pthread_mutex_lock(&m->mutex);
+        amber_parked_interrupts(m, false);
+        amber_follow_wake(m);
+        pthread_mutex_unlock(&m->mutex);
+        amber_restore_interrupts(m);
+    }
+    quiesce(m);
+    fuse_session_exit(m->se);
+    if (!atomic_load(&m->loop_ended))
+        m->kicking = amber_thread_start(&m->kick_thread, false, kick_main, m) == 0;
+    return NULL;
+}
+
+void amber_mount_stop(struct amber_mount *m)
+{
+    int saved_errno = errno;
+    uint64_t one = 1;
+    ssize_t n = write(m->stop_fd, &one, sizeof(one));
+    (void)n;
+    errno = saved_errno;
+}
+
+/* ---- serving ---- */
+
+static enum amber_rc start_threads(struct amber_mount *m, struct amber_err *err)
+{
+    int e = amber_thread_start(&m->notify_thread, false, amber_notify_main, m);
+    if (e)
+        return amber_fail_errno(err, e, "can't start a thread");
+    amber_log_set_listener(on_log_line, m);
+    e = amber_thread_start(&m->event_thread, false, event_main, m);
+    if (e) {
+        amber_log_set_listener(NULL, NULL);
+        amber_notify_end(m);
+        pthread_join(m->notify_thread, NULL);
+        return amber_fail_errno(err, e, "can't start a thread");
+    }
+    return AMBER_OK;
+}
+
+static unsigned thread_count(const struct amber_mount *m)
+{
+    unsigned n = m->cfg.threads;
+    if (n)
+        return n < THREADS_LIMIT ? n : THREADS_LIMIT;
+    n = amber_cpu_count();
+    return n < THREADS_MIN ? THREADS_MIN : n > THREADS_MAX ? THREADS_MAX : n;
+}
+
+enum amber_rc amber_mount_serve(struct amber_mount *m, struct amber_err *err)
+{
+    struct fuse_loop_config *loop = fuse_loop_cfg_create();
+    if (!loop)
+        return amber_fail_nomem(err, "the FUSE loop", 0);
+    fuse_loop_cfg_set_max_threads(loop, thread_count(m));
+    fuse_loop_cfg_set_idle_threads(loop, thread_count(m));
+    enum amber_rc rc = start_threads(m, err);
+    if (rc) {
+        fuse_loop_cfg_destroy(loop);
+        return rc;
+    }
+    int e = fuse_session_loop_mt(m->se, loop);
+    fuse_loop_cfg_destroy(loop);
+    atomic_store(&m->loop_ended, true);
+    amber_mount_stop(m);
+    pthread_join(m->event_thread, NULL);
+    unmount(m);
+    if (m->kicking)
+        pthread_join(m->kick_thread, NULL);
+    if (e < 0)
+        return amber_fail_errno(err, -e, "the FUSE connection of %s failed", m->cfg.mountpoint);
+    return AMBER_OK;
+}
+
+void amber_mount_stats(struct amber_mount *m, struct amber_mount_stats *out)
+{
+    *out = (struct amber_mount_stats){
+        .opens = atomic_load(&m->opens),
+        .reads = atomic_load(&m->reads),
+        .read_bytes = atomic_load(&m->read_bytes),
+        .read_errors = atomic_load(&m->read_errors),
+        .control_writes = atomic_load(&m->control_writes),
+        .restores = atomic_load(&m->restore_count),
+    };
+}

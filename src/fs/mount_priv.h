@@ -1,0 +1,303 @@
+/*
+ * mount_priv.h - what the files of the mount share.
+ *
+ *   fuse_ops.c        FUSE requests -> node -> handle        mount.c      session, event thread
+ *   fuse_read.c       open archives                          notify.c     what the kernel forgets
+ *   raw_files.c       .raw                                   call.c       blocking work, parking
+ *   control_files.c   .status .metrics .control              vnode.c      nodes that aren't in the tree
+ *   restore_files.c   .restore                               xattr.c      user.amber.*
+ *
+ * Inode numbers: below AMBER_TREE_INO_FIRST the fixed nodes (enum node_kind is the number), then
+ * the tree's; with RAW_BIT the same nodes below .raw; with VNODE_BIT the dynamic ones (vnode.c).
+ *
+ * Locks, each held for a few instructions and never over store, codec, database or operator calls:
+ *   m->mutex          parked requests, restore files, handles, counts of threads
+ *   archives' mutex   table of open archives (fuse_read.c)
+ *   vnodes' mutex, notify's mutex
+ * Order: m->mutex before vnodes' mutex; no other pair is held together. Answering a request (a write
+ * to /dev/fuse, which doesn't wait) is allowed under m->mutex.
+ */
+#ifndef AMBER_MOUNT_PRIV_H
+#define AMBER_MOUNT_PRIV_H
+
+#define FUSE_USE_VERSION 312
+#include <fuse_lowlevel.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "amber/cancel.h"
+#include "amber/mount.h"
+
+/* Practically for ever: what the tree says changes only with a notification. */
+#define TIMEOUT_ARCHIVE (365.0 * 86400.0)
+/* Store's own objects: never change, but may appear and be removed. */
+#define TIMEOUT_META 1.0
+#define MAX_WRITE_BYTES (1024U * 1024U)
+#define CALLS_MAX 192U /* threads that wait for jobs, restores and the like at one time */
+#define RAW_BIT (UINT64_C(1) << 61)
+#define VNODE_BIT (UINT64_C(1) << 62)
+
+enum node_kind {
+    NODE_FOLDER = AMBER_TREE_ROOT, /* tree; 1 is the root's number too */
+    NODE_STATUS,
+    NODE_METRICS,
+    NODE_CONTROL, /* .control */
+    NODE_TRIGGER,
+    NODE_CANCEL,
+    NODE_VERIFY,
+    NODE_RESTORE_LINE, /* .control/restore */
+    NODE_LOG,
+    NODE_FOLLOW,
+    NODE_WAITS,   /* .control/wait */
+    NODE_RESTORE, /* .restore */
+    NODE_META,    /* .raw/.amberfs */
+    NODE_FIXED_END,
+    NODE_ARCHIVE, /* tree */
+    NODE_RAW_FOLDER,
+    NODE_RAW_ARCHIVE,
+    NODE_WAIT,          /* vnode: .control/wait/JOB */
+    NODE_RESTORE_TABLE, /* vnode: .restore/TABLE */
+    NODE_RESTORE_FILE,  /* vnode */
+    NODE_META_FOLDER,   /* vnode: name is the store key */
+    NODE_META_FILE,     /* vnode: name is the store key */
+};
+
+/* A node outside the tree and the fixed ones. Lives while the kernel knows its inode. */
+struct vnode {
+    uint64_t ino;
+    enum node_kind kind;
+    uint64_t nlookup; /* references the kernel holds */
+    bool named;       /* found by name; false for a restore file that was committed or failed */
+    char *name;       /* owned */
+    _Atomic uint64_t size;
+    _Atomic int64_t mtime_us;
+    struct vnode *next_ino, *next_name;
+};
+
+struct vnode_table {
+    pthread_mutex_t mutex; /* guards all below and the vnodes' nlookup, named, links */
+    struct vnode **by_ino, **by_name; /* owned; n_buckets each */
+    size_t n_buckets, n;
+    uint64_t next_ino;
+};
+
+/* What an inode number stands for. */
+struct node {
+    enum node_kind kind;
+    uint64_t ino;
+    struct amber_node tree; /* folders and archives, .raw's too */
+    struct vnode *v;
+};
+
+struct handle;
+/* What can be done with an open file. Each answers req once, now or later. Missing: refused. */
+struct handle_ops {
+    void (*read)(struct handle *h, fuse_req_t req, size_t size, uint64_t off, bool nonblock);
+    void (*write)(struct handle *h, fuse_req_t req, const char *data, size_t len, uint64_t off);
+    void (*flush)(struct handle *h, fuse_req_t req);
+    void (*readdir)(struct handle *h, fuse_req_t req, size_t size, uint64_t off, bool plus);
+    void (*release)(struct handle *h); /* frees h */
+};
+/* An open file or folder; fi->fh points to it. First member of each kind's struct. */
+struct handle {
+    const struct handle_ops *ops;
+    struct amber_mount *m;
+    struct handle *prev, *next; /* m->handles; guarded by m->mutex */
+};
+
+/*
+ * A request whose answer comes later from another thread. m->mutex guards everything but
+ * interrupted, which libfuse's callback sets while it holds the request's own lock.
+ */
+struct parked {
+    struct amber_mount *m;
+    fuse_req_t req;          /* NULL: not parked (any more) */
+    atomic_bool interrupted; /* the caller got a signal */
+    bool told;               /* on_interrupt was called */
+    /* Event thread, under m->mutex; once, for a signal or when the mount ends. */
+    void (*on_interrupt)(struct parked *p);
+    struct parked *prev, *next; /* m->parked */
+};
+
+struct notify_change {
+    enum amber_tree_what what;
+    uint64_t folder, ino;
+    const char *name, *key; /* the tree's */
+};
+struct notify_queue {
+    pthread_mutex_t mutex; /* guards all below */
+    pthread_cond_t changed;
+    struct notify_change *items; /* owned */
+    size_t n, cap;
+    uint64_t added, sent; /* changes ever queued, ever told to the kernel */
+    bool serving;         /* the kernel has sent INIT */
+    bool end;             /* nothing is sent any more */
+};
+
+struct archive;
+struct archive_table;
+struct restore_file;
+
+struct amber_mount {
+    struct amber_mount_config cfg; /* borrowed content */
+    struct fuse_session *se;
+    bool mounted;
+    int64_t start_us;
+    int event_fd; /* eventfd: something for the event thread */
+    int stop_fd;  /* eventfd: amber_mount_stop */
+    pthread_t event_thread, notify_thread, kick_thread;
+    bool kicking; /* event thread's until it is joined: kick_thread runs */
+    atomic_bool loop_ended;
+
+    pthread_mutex_t mutex;
+    pthread_cond_t idle; /* n_calls became 0 */
+    struct parked *parked;
+    struct handle *handles;
+    struct restore_file *restores;
+    unsigned n_calls, n_restores;
+    bool stopping; /* nothing is parked or started any more */
+
+    struct vnode_table vnodes;
+    struct notify_queue notify;
+    struct archive_table *archives; /* owned */
+
+    _Atomic uint64_t opens, reads, read_bytes, read_errors, control_writes, restore_count;
+};
+
+/* ---- fuse_ops.c ---- */
+extern const struct fuse_lowlevel_ops amber_fuse_ops;
+/* Attributes of a node. */
+void amber_node_stat(struct amber_mount *m, const struct node *n, struct stat *out);
+struct amber_caller amber_caller_of(fuse_req_t req);
+void amber_audit(struct amber_mount *m, const char *what, const char *path,
+                 const struct amber_caller *caller);
+/* Answer open or opendir with h, which is released if nobody waits for the answer any more. */
+void amber_reply_open(fuse_req_t req, struct fuse_file_info *fi, struct handle *h);
+/* Put h on the mount's list of handles / take it off (before it is freed). */
+void amber_handle_add(struct amber_mount *m, struct handle *h, const struct handle_ops *ops);
+void amber_handle_remove(struct handle *h);
+/* Answer a read of a whole text with the part that was asked for. */
+void amber_reply_text(fuse_req_t req, const char *text, size_t len, size_t size, uint64_t off);
+
+/* A directory reply under construction. */
+struct dir_fill {
+    fuse_req_t req;
+    char *buf; /* owned */
+    size_t size, used;
+    bool plus, full;
+};
+bool amber_dir_begin(struct dir_fill *d, fuse_req_t req, size_t size, bool plus);
+/* One name, with e's attributes; e->ino 0: the kernel shall look it up itself. Returns false when
+ * the buffer is full. */
+bool amber_dir_add(struct dir_fill *d, const char *name, const struct fuse_entry_param *e,
+                   uint64_t next_off);
+void amber_dir_end(struct dir_fill *d);
+
+/* ---- fuse_read.c ---- */
+enum amber_rc amber_archives_new(struct archive_table **out, struct amber_err *err)
+    AMBER_MUST_CHECK;
+void amber_archives_free(struct archive_table *t); /* nothing acquired; NULL allowed */
+/*
+ * The archive with its manifest loaded and its reader open, until released. A failure is logged
+ * here, once.
+ * errors  as amber_manifest_get and amber_reader_open; CORRUPT the manifest is missing or isn't
+ *         the entry's
+ */
+enum amber_rc amber_archive_acquire(struct amber_mount *m, const struct amber_tree_entry *entry,
+                                    struct archive **out, struct amber_err *err) AMBER_MUST_CHECK;
+void amber_archive_release(struct amber_mount *m, struct archive *a);
+struct amber_reader *amber_archive_reader(const struct archive *a);
+/* "schema.name" and the dates of the manifest. */
+const char *amber_archive_table(const struct archive *a);
+void amber_archive_days(const struct archive *a, int64_t *out_start, int64_t *out_end);
+void amber_archive_open(struct amber_mount *m, fuse_req_t req, const struct node *n,
+                        struct fuse_file_info *fi);
+/* Count a failed read, and answer it. */
+void amber_archive_read_failed(struct amber_mount *m, fuse_req_t req, const struct amber_err *err);
+/* errno for what failed while reading: a stored object that is gone is an I/O error to the reader
+ * of a file that is there. */
+int amber_read_errno(const struct amber_err *err);
+
+/* ---- raw_files.c ---- */
+void amber_raw_open(struct amber_mount *m, fuse_req_t req, const struct node *n,
+                    struct fuse_file_info *fi);
+/* The name of an archive's stored file: the last component of its key. */
+const char *amber_raw_name(const struct amber_tree_entry *e);
+/* The archive or folder of this name in the .raw folder of a tree folder. */
+bool amber_raw_lookup(struct amber_mount *m, uint64_t tree_folder, const char *name,
+                      struct amber_node *out);
+/* A name in .raw/.amberfs or a folder below. On success out has one kernel reference. Returns
+ * errno. */
+int amber_meta_lookup(struct amber_mount *m, const struct node *parent, const char *name,
+                      struct node *out);
+void amber_meta_opendir(struct amber_mount *m, fuse_req_t req, const struct node *n,
+                        struct fuse_file_info *fi);
+void amber_meta_open(struct amber_mount *m, fuse_req_t req, const struct node *n,
+                     struct fuse_file_info *fi);
+
+/* ---- control_files.c ---- */
+void amber_control_open(struct amber_mount *m, fuse_req_t req, const struct node *n,
+                        struct fuse_file_info *fi);
+/* Event thread, under m->mutex: give new lines to those who follow the log. */
+void amber_follow_wake(struct amber_mount *m);
+
+/* ---- restore_files.c ---- */
+/* Returns errno; on success out has one kernel reference. */
+int amber_restore_lookup(struct amber_mount *m, const struct node *parent, const char *name,
+                         struct node *out);
+void amber_restore_create(struct amber_mount *m, fuse_req_t req, const struct node *parent,
+                          const char *name, struct fuse_file_info *fi);
+/* setattr on a restore file or folder: what copying programs do to a new file is accepted and
+ * without effect. Returns errno. */
+int amber_restore_setattr(struct amber_mount *m, const struct node *n, const struct stat *attr,
+                          int to_set);
+/* Event thread, without lock: interrupt the sinks for which that was asked. */
+void amber_restore_interrupts(struct amber_mount *m);
+/* Under m->mutex: fail all restores that aren't done, since the mount ends. */
+void amber_restore_stop(struct amber_mount *m);
+
+/* ---- call.c ---- */
+/* Run run(arg) on a thread of its own. Returns false if too many run, the mount ends or no thread
+ * can be made: the caller answers the request itself. */
+bool amber_call_start(struct amber_mount *m, void (*run)(void *arg), void *arg);
+/* Park req until amber_parked_end. Under m->mutex. */
+void amber_park(struct amber_mount *m, struct parked *p, fuse_req_t req,
+                void (*on_interrupt)(struct parked *p));
+/* Take the request back: the caller answers it now. NULL: it was answered already. Under
+ * m->mutex. */
+fuse_req_t amber_parked_end(struct parked *p);
+/* Make the event thread look. Any thread; async-signal-safe. */
+void amber_event_wake(struct amber_mount *m);
+/* Event thread, under m->mutex: tell the parked requests whose caller got a signal (all: all). */
+void amber_parked_interrupts(struct amber_mount *m, bool all);
+/* pthread_create with all signals blocked in the new thread. Returns errno. */
+int amber_thread_start(pthread_t *out, bool detached, void *(*run)(void *arg), void *arg);
+
+/* ---- notify.c ---- */
+void amber_notify_init(struct notify_queue *q);
+void amber_notify_clear(struct notify_queue *q);
+void *amber_notify_main(void *mount);
+/* The kernel's INIT came. */
+void amber_notify_serving(struct amber_mount *m);
+/* End the thread; those who wait for it go on. */
+void amber_notify_end(struct amber_mount *m);
+
+/* ---- vnode.c ---- */
+enum amber_rc amber_vnodes_init(struct vnode_table *t, struct amber_err *err) AMBER_MUST_CHECK;
+void amber_vnodes_clear(struct vnode_table *t);
+/* The named vnode, made if missing (make) or NULL; with one kernel reference more. NULL too if
+ * there is no memory. */
+struct vnode *amber_vnode_ref(struct vnode_table *t, enum node_kind kind, const char *name,
+                              bool make);
+/* The vnode of this inode, valid while the kernel waits for an answer about it. */
+struct vnode *amber_vnode_get(struct vnode_table *t, uint64_t ino);
+void amber_vnode_forget(struct vnode_table *t, uint64_t ino, uint64_t n);
+/* Free the name for another one; the inode stays. */
+void amber_vnode_unname(struct vnode_table *t, struct vnode *v);
+
+/* ---- xattr.c ---- */
+void amber_xattr_get(struct amber_mount *m, fuse_req_t req, const struct node *n, const char *name,
+                     size_t size);
+void amber_xattr_list(fuse_req_t req, const struct node *n, size_t size);
+
+#endif

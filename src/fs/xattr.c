@@ -1,0 +1,97 @@
+/*
+ * xattr.c - user.amber.*: what the manifest says about an archive, as text.
+ *
+ * The names are fixed; only asking for a value loads the manifest. user.amber.digest is that of the
+ * file it stands on: of the rows, or below .raw of the stored bytes, as sha256sum prints it.
+ */
+#include "mount_priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "amber/calendar.h"
+
+#define PREFIX "user.amber."
+
+static const char *const names[] = {"table", "rows", "start", "end", "digest", "codec",
+                                    "stored_path"};
+
+static bool is_archive(const struct node *n)
+{
+    return n->kind == NODE_ARCHIVE || n->kind == NODE_RAW_ARCHIVE;
+}
+
+static enum amber_rc format_value(const struct node *n, const struct archive *a, const char *name,
+                                  struct amber_buf *out, struct amber_err *err)
+{
+    const struct amber_part *part = amber_reader_part(amber_archive_reader(a));
+    char text[AMBER_SHA256_HEX > AMBER_DATE_MAX ? AMBER_SHA256_HEX : AMBER_DATE_MAX];
+    int64_t start, end;
+    amber_archive_days(a, &start, &end);
+    if (strcmp(name, "table") == 0)
+        return amber_buf_puts(out, amber_archive_table(a), err);
+    if (strcmp(name, "rows") == 0)
+        return amber_buf_printf(out, err, "%llu", (unsigned long long)part->rows);
+    if (strcmp(name, "codec") == 0)
+        return amber_buf_puts(out, amber_codec_info(part->codec)->name, err);
+    if (strcmp(name, "stored_path") == 0)
+        return amber_buf_puts(out, part->key, err);
+    if (strcmp(name, "digest") == 0) {
+        amber_sha256_hex(n->kind == NODE_ARCHIVE ? &part->raw_sha256 : &part->stored_sha256, text);
+        return amber_buf_printf(out, err, "sha256:%s", text);
+    }
+    amber_date_format(strcmp(name, "start") == 0 ? start : end, text);
+    return amber_buf_puts(out, text, err);
+}
+
+/* As getxattr: size 0 asks how long the value is. */
+static void reply_value(fuse_req_t req, const struct amber_buf *value, size_t size)
+{
+    if (size == 0)
+        fuse_reply_xattr(req, value->len);
+    else if (value->len > size)
+        fuse_reply_err(req, ERANGE);
+    else
+        fuse_reply_buf(req, value->data, value->len);
+}
+
+void amber_xattr_get(struct amber_mount *m, fuse_req_t req, const struct node *n, const char *name,
+                     size_t size)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    AMBER_AUTO_BUF struct amber_buf value = AMBER_BUF_INIT(4096);
+    struct archive *a;
+    bool known = false;
+    if (is_archive(n) && strncmp(name, PREFIX, strlen(PREFIX)) == 0)
+        for (size_t i = 0; i < amber_countof(names); i++)
+            known = known || strcmp(name + strlen(PREFIX), names[i]) == 0;
+    if (!known) {
+        fuse_reply_err(req, ENODATA);
+        return;
+    }
+    if (amber_archive_acquire(m, n->tree.entry, &a, &err)) {
+        fuse_reply_err(req, amber_read_errno(&err));
+        return;
+    }
+    if (format_value(n, a, name + strlen(PREFIX), &value, &err))
+        fuse_reply_err(req, amber_err_errno(&err));
+    else
+        reply_value(req, &value, size);
+    amber_archive_release(m, a);
+}
+
+void amber_xattr_list(fuse_req_t req, const struct node *n, size_t size)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    AMBER_AUTO_BUF struct amber_buf list = AMBER_BUF_INIT(4096);
+    enum amber_rc rc = AMBER_OK;
+    for (size_t i = 0; !rc && is_archive(n) && i < amber_countof(names); i++) {
+        rc = amber_buf_printf(&list, &err, PREFIX "%s", names[i]);
+        if (!rc)
+            rc = amber_buf_append(&list, "", 1, &err);
+    }
+    if (rc)
+        fuse_reply_err(req, amber_err_errno(&err));
+    else
+        reply_value(req, &list, size);
+}
