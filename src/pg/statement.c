@@ -236,6 +236,34 @@ enum amber_rc amber_pg_stream(struct amber_pg *pg, const char *sql, size_t n,
     return rc;
 }
 
+/* Take what libpq has read so far off its queue; true if there was a notification. */
+static bool take_notifications(struct amber_pg *pg)
+{
+    bool any = false;
+    for (PGnotify *n; (n = PQnotifies(pg->conn)); any = true)
+        PQfreemem(n);
+    return any;
+}
+
+enum amber_rc amber_pg_wait_notify(struct amber_pg *pg, int timeout_ms, bool *out_notified,
+                                   struct amber_err *err)
+{
+    struct amber_turn turn = AMBER_PG_TURN;
+    enum amber_rc rc = amber_pg_ready(pg, true, err);
+    turn.deadline_us = amber_mono_us() + (int64_t)timeout_ms * 1000;
+    bool notified = !rc && take_notifications(pg);
+    while (!rc && !notified) {
+        rc = amber_pg_wait(pg, POLLIN, &turn, err);
+        if (!rc && !PQconsumeInput(pg->conn))
+            rc = amber_pg_lost(pg, err);
+        notified = !rc && take_notifications(pg);
+    }
+    if (rc && rc != AMBER_E_TIMEOUT)
+        return rc;
+    *out_notified = notified;
+    return AMBER_OK;
+}
+
 enum amber_rc amber_pg_exec(struct amber_pg *pg, struct amber_err *err, const char *sql)
 {
     struct amber_turn turn = AMBER_PG_TURN;
