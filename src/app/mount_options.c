@@ -122,8 +122,8 @@ static enum amber_rc unknown(const char *name, struct amber_err *err)
             err, AMBER_E_INVALID,
             "-o remount: an amberfs mount can't be changed: unmount it and mount anew");
     return amber_fail(err, AMBER_E_INVALID, "-o: unknown option \"%s\"%s%s%s", name,
-                      nearest ? " (did you mean \"" : "", nearest ? nearest : "",
-                      nearest ? "\"?)" : "");
+                      nearest ? ": did you mean \"" : "", nearest ? nearest : "",
+                      nearest ? "\"?" : "");
 }
 
 static const struct word *word_find(const char *name)

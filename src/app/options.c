@@ -368,6 +368,16 @@ static void parsing_clear(struct parsing *p)
     amber_options_clear(&p->opt);
 }
 
+/* Say behind an error's text which help to read: that of the command as far as it is known. */
+static void help_point(const struct parsing *p, struct amber_err *err)
+{
+    enum amber_command c = p->opt.command;
+    bool known = p->opt.has_command || (p->n_words && command_find(p->words[0], &c));
+    size_t used = strlen(err->text);
+    snprintf(err->text + used, sizeof(err->text) - used, " (see `amberfs %s%s--help`)",
+             known ? commands[c].name : "", known ? " " : "");
+}
+
 enum amber_rc amber_options_read(int argc, char *const *argv, struct amber_options *out,
                                  struct amber_err *err)
 {
@@ -378,12 +388,8 @@ enum amber_rc amber_options_read(int argc, char *const *argv, struct amber_optio
         rc = command_pick(&p, err);
     if (!rc && p.opt.has_command)
         rc = command_check(&p, err);
-    if (rc == AMBER_E_INVALID) {
-        size_t used = strlen(err->text);
-        snprintf(err->text + used, sizeof(err->text) - used, "; see `amberfs %s%s--help`",
-                 p.opt.has_command ? commands[p.opt.command].name : "",
-                 p.opt.has_command ? " " : "");
-    }
+    if (rc == AMBER_E_INVALID)
+        help_point(&p, err);
     if (rc)
         return rc;
     p.opt.args = amber_steal(&p.words);
@@ -512,7 +518,7 @@ static enum amber_rc help_program(struct amber_buf *out, struct amber_err *err)
                              "Usage: amberfs COMMAND [OPTIONS] [ARGUMENTS]\n"
                              "       amberfs SOURCE MOUNTPOINT -o OPTIONS    (from /etc/fstab)\n\n"
                              "Move old rows out of PostgreSQL into compressed, verified archives, "
-                             "mount them as\nfiles, and copy them back.\n\nCommands:\n",
+                             "mount them\nas files, and copy them back.\n\nCommands:\n",
                              err)) ||
         (rc = commands_describe(false, out, err)) ||
         (rc = amber_buf_puts(out, "\nOptions of every command:\n", err)) ||
