@@ -190,10 +190,9 @@ static void mount_options_keep_escaped_commas_and_the_last_word(void **state)
 static void wrong_mount_options_are_refused(void **state)
 {
     (void)state;
-    assert_refused(
-        "amberfs mount /m -o ro,alow_other",
-        "-o: unknown option \"alow_other\" (did you mean \"allow_other\"?); see `amberfs "
-        "--help`");
+    assert_refused("amberfs mount /m -o ro,alow_other",
+                   "-o: unknown option \"alow_other\": did you mean \"allow_other\"? (see `amberfs "
+                   "mount --help`)");
     assert_refused("amberfs mount /m -o zzzzzzzzz=7",
                    "-o: unknown option \"zzzzzzzzz\" (see `amberfs mount --help`)");
     assert_refused("amberfs mount /m -o env_file",
@@ -265,7 +264,7 @@ static void number_of_arguments_is_checked(void **state)
     assert_refused("amberfs mount", "\"mount\" needs MOUNTPOINT (see `amberfs mount --help`)");
     assert_refused(
         "amberfs mount /a /b",
-        "\"mount\" has no use for \"/b\": it takes MOUNTPOINT; see `amberfs mount --help`");
+        "\"mount\" has no use for \"/b\": it takes MOUNTPOINT (see `amberfs mount --help`)");
     assert_refused("amberfs archive", "\"archive\" needs JOB (see `amberfs archive --help`)");
     assert_refused("amberfs cat", "\"cat\" needs ARCHIVE... (see `amberfs cat --help`)");
     assert_refused("amberfs init x", "\"init\" has no use for \"x\" (see `amberfs init --help`)");
