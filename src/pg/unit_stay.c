@@ -148,13 +148,13 @@ static enum amber_rc link_by_fk(struct amber_unit *u, const struct amber_fk *fk,
     add_relation(&to, fk, false);
     amber_sqltext_add(&sql, "INSERT INTO pg_temp.amberfs_link"
                             " SELECT a_0.\"amberfs o\", a_0.\"amberfs c\"::text,"
-                            " b_0.\"amberfs o\", b_0.\"amberfs c\"::text FROM (");
+                            " b_0.\"amberfs o\", b_0.\"amberfs c\"::text FROM ");
     add_climb(&sql, &u->sel, (size_t)fk->from, amber_sqltext_str(&from), "a");
-    amber_sqltext_add(&sql, ") JOIN (");
+    amber_sqltext_add(&sql, " JOIN %s", fk->to > 0 ? "(" : ""); /* a root is one item, not a join */
     add_climb(&sql, &u->sel, (size_t)fk->to, amber_sqltext_str(&to), "b");
     alias(a, "a", (size_t)fk->from);
     alias(b, "b", (size_t)fk->to);
-    amber_sqltext_add(&sql, ") ON ");
+    amber_sqltext_add(&sql, "%s ON ", fk->to > 0 ? ")" : "");
     amber_sql_fk_match(&sql, fk, b, a);
     amber_sqltext_add(&sql, " WHERE (a_0.\"amberfs o\", a_0.\"amberfs c\") <>"
                             " (b_0.\"amberfs o\", b_0.\"amberfs c\")");
