@@ -5,16 +5,6 @@
  * without following symbolic links: nothing outside of the folder is ever reached, and a mount
  * that later covers the folder doesn't come between.
  *
- * A put is durable before it has a name, and has a name only if nothing had it:
- *   1. write .amberfs/tmp/<uuid>, under flock; the lock tells a cleaner that the writer lives
- *   2. fsync the file
- *   3. make the missing folders and fsync each parent, also of folders that were there: another
- *      put may have made one a moment ago and not have synced it yet
- *   4. rename without overwriting (link + unlink where the file system can't)
- *   5. fsync the folder; if that fails, the name is taken back
- * After a failed fsync the kernel may have dropped the pages and will report success next time,
- * so nothing is ever synced twice: the bytes must come again through a new put.
- *
  * No locks: a store is read-only after open, and files are positioned by offset.
  */
 #include <dirent.h>
@@ -22,28 +12,14 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "amber/digest.h"
-#include "amber/failpoint.h"
 #include "amber/log.h"
 
-#include "store_priv.h"
+#include "store_local_priv.h"
 
 #define FOLDER_MODE 0750
-#define FILE_MODE 0440            /* objects are immutable */
-#define DIRECT_ALIGN 4096U        /* offset, length and address of unbuffered reads */
-#define DIRECT_CHUNK (1U << 20)   /* bytes of one unbuffered read */
-#define PUT_WRITE_MAX (64U << 20) /* bytes handed to one write(2) */
-
-struct local_store {
-    struct amber_store base;
-    int dir; /* the folder, O_RDONLY */
-    bool read_only;
-    char *name; /* for messages: the configured path */
-};
+#define DIRECT_ALIGN 4096U      /* offset, length and address of unbuffered reads */
+#define DIRECT_CHUNK (1U << 20) /* bytes of one unbuffered read */
 
 struct local_object {
     struct amber_object base;
@@ -52,35 +28,6 @@ struct local_object {
     bool direct;      /* and reads bypass the page cache; atomic: cleared where refused */
     char key[];       /* for messages */
 };
-
-struct local_put {
-    struct amber_put base;
-    int fd;      /* the temporary file, locked */
-    int tmp_dir; /* .amberfs/tmp */
-    bool failed; /* a write failed: the bytes have a hole */
-    char tmp_name[AMBER_UUID_LEN];
-    char key[];
-};
-
-static struct local_store *local(struct amber_store *st)
-{
-    return (struct local_store *)st;
-}
-
-static void close_p(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-}
-#define AUTO_FD AMBER_CLEANUP(close_p)
-
-static int steal_fd(int *fd)
-{
-    int stolen = *fd;
-
-    *fd = -1;
-    return stolen;
-}
 
 /* ---- walking a key ---- */
 
@@ -97,7 +44,7 @@ static bool next_part(const char **s, char part[NAME_MAX + 1])
     return true;
 }
 
-static enum amber_rc sync_folder(int fd, const char *what, struct amber_err *err)
+enum amber_rc amber_local_sync_folder(int fd, const char *what, struct amber_err *err)
 {
     /* EINVAL: some network file systems have no fsync of folders; their servers are synchronous. */
     if (fsync(fd) < 0 && errno != EINVAL)
@@ -120,8 +67,6 @@ static enum amber_rc fail_walk(struct local_store *st, int dir, const char *part
     return amber_fail_errno(err, errnum, "%s/%s", st->name, key);
 }
 
-enum walk { WALK_FIND, WALK_MAKE, WALK_MAKE_DURABLE };
-
 /* Open one folder below dir, made first if wished. */
 static enum amber_rc enter_folder(struct local_store *st, int dir, const char *part, enum walk how,
                                   const char *key, int *out, struct amber_err *err)
@@ -130,7 +75,7 @@ static enum amber_rc enter_folder(struct local_store *st, int dir, const char *p
         return amber_fail_errno(err, errno, "%s/%s: the folder \"%s\" can't be made", st->name, key,
                                 part);
     if (how == WALK_MAKE_DURABLE) {
-        enum amber_rc rc = sync_folder(dir, key, err);
+        enum amber_rc rc = amber_local_sync_folder(dir, key, err);
         if (rc)
             return rc;
     }
@@ -139,8 +84,8 @@ static enum amber_rc enter_folder(struct local_store *st, int dir, const char *p
 }
 
 /* Open the folder at a path of parts below the store; "" is the store itself. */
-static enum amber_rc open_folder(struct local_store *st, const char *path, size_t path_len,
-                                 enum walk how, int *out, struct amber_err *err)
+enum amber_rc amber_local_open_folder(struct local_store *st, const char *path, size_t path_len,
+                                      enum walk how, int *out, struct amber_err *err)
 {
     char part[NAME_MAX + 1], walked[AMBER_KEY_MAX + 1];
     const char *s = walked;
@@ -163,16 +108,16 @@ static enum amber_rc open_folder(struct local_store *st, const char *path, size_
 }
 
 /* Open the folder that holds key; *out_leaf is the last part of key. */
-static enum amber_rc open_parent(struct local_store *st, const char *key, enum walk how, int *out,
-                                 const char **out_leaf, struct amber_err *err)
+enum amber_rc amber_local_open_parent(struct local_store *st, const char *key, enum walk how,
+                                      int *out, const char **out_leaf, struct amber_err *err)
 {
     const char *slash = strrchr(key, '/');
 
     *out_leaf = slash ? slash + 1 : key;
-    return open_folder(st, key, slash ? (size_t)(slash - key) : 0, how, out, err);
+    return amber_local_open_folder(st, key, slash ? (size_t)(slash - key) : 0, how, out, err);
 }
 
-static void fill_info(const struct stat *sb, struct amber_object_info *out)
+void amber_local_fill_info(const struct stat *sb, struct amber_object_info *out)
 {
     out->size = (uint64_t)sb->st_size;
     out->mtime_us = (int64_t)sb->st_mtim.tv_sec * 1000000 + sb->st_mtim.tv_nsec / 1000;
@@ -224,7 +169,7 @@ static enum amber_rc local_open(struct amber_store *base, const char *key, int f
     const char *leaf;
     struct stat sb;
 
-    enum amber_rc rc = open_parent(st, key, WALK_FIND, &dir, &leaf, err);
+    enum amber_rc rc = amber_local_open_parent(st, key, WALK_FIND, &dir, &leaf, err);
     if (rc)
         return rc;
     /* O_NONBLOCK: a named pipe must not block the open; it has no meaning for files. */
@@ -249,7 +194,7 @@ static enum amber_rc local_open(struct amber_store *base, const char *key, int f
     if (rc)
         return rc;
     fd = -1; /* o's now */
-    fill_info(&sb, out_info);
+    amber_local_fill_info(&sb, out_info);
     *out = &amber_steal(&o)->base;
     return AMBER_OK;
 }
@@ -359,14 +304,14 @@ static enum amber_rc local_stat(struct amber_store *base, const char *key,
     const char *leaf;
     struct stat sb;
 
-    enum amber_rc rc = open_parent(st, key, WALK_FIND, &dir, &leaf, err);
+    enum amber_rc rc = amber_local_open_parent(st, key, WALK_FIND, &dir, &leaf, err);
     if (rc)
         return rc;
     if (fstatat(dir, leaf, &sb, AT_SYMLINK_NOFOLLOW) < 0)
         return amber_fail_errno(err, errno, "%s/%s", st->name, key);
     rc = check_file(st, &sb, key, err);
     if (!rc)
-        fill_info(&sb, out);
+        amber_local_fill_info(&sb, out);
     return rc;
 }
 
@@ -400,7 +345,7 @@ static enum amber_rc list_entry(struct listing *l, int dir, const char *name, si
         return amber_fail_errno(err, errno, "%s/%s", l->st->name, l->key);
     }
     if (S_ISREG(sb.st_mode)) {
-        fill_info(&sb, &info);
+        amber_local_fill_info(&sb, &info);
         return l->each(l->arg, l->key, &info, err);
     }
     if (!S_ISDIR(sb.st_mode) || is_hidden_folder(l->key))
@@ -454,7 +399,7 @@ static enum amber_rc local_list(struct amber_store *base, const char *prefix,
     size_t len = strlen(prefix);
     int fd = -1;
 
-    enum amber_rc rc = open_folder(l.st, prefix, len, WALK_FIND, &fd, &walk_err);
+    enum amber_rc rc = amber_local_open_folder(l.st, prefix, len, WALK_FIND, &fd, &walk_err);
     if (rc == AMBER_E_NOT_FOUND)
         return AMBER_OK; /* as in an object store: nothing has that prefix */
     if (rc) {
@@ -465,9 +410,9 @@ static enum amber_rc local_list(struct amber_store *base, const char *prefix,
     return list_folder(&l, fd, len, err);
 }
 
-/* ---- writing ---- */
+/* ---- removing ---- */
 
-static enum amber_rc refuse_if_read_only(struct local_store *st, const char *key,
+enum amber_rc amber_local_check_writable(struct local_store *st, const char *key,
                                          struct amber_err *err)
 {
     if (!st->read_only)
@@ -477,170 +422,6 @@ static enum amber_rc refuse_if_read_only(struct local_store *st, const char *key
     return err->code;
 }
 
-/*
- * Make a new file under a name of its own and lock it. Between the two steps a cleaner may take it
- * for a dead writer's and remove it; then the lock is worth nothing and another name is tried.
- */
-static enum amber_rc make_tmp(struct local_store *st, struct local_put *p, struct amber_err *err)
-{
-    for (;;) {
-        struct stat sb;
-        enum amber_rc rc = amber_uuid_new(p->tmp_name, err);
-        if (rc)
-            return rc;
-        AUTO_FD int fd = openat(p->tmp_dir, p->tmp_name,
-                                O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
-        if (fd < 0)
-            return amber_fail_errno(err, errno, "%s/" STORE_TMP_DIR ": a file can't be made",
-                                    st->name);
-        if (flock(fd, LOCK_EX) < 0 || fstat(fd, &sb) < 0) {
-            amber_fail_errno(err, errno, "%s/" STORE_TMP_DIR "/%s can't be locked", st->name,
-                             p->tmp_name);
-            unlinkat(p->tmp_dir, p->tmp_name, 0);
-            return err->code;
-        }
-        if (sb.st_nlink > 0) {
-            p->fd = steal_fd(&fd);
-            return AMBER_OK;
-        }
-    }
-}
-
-static enum amber_rc local_put_open(struct amber_store *base, const char *key,
-                                    struct amber_put **out, struct amber_err *err)
-{
-    struct local_store *st = local(base);
-    AMBER_AUTO_FREE struct local_put *p = NULL;
-
-    enum amber_rc rc = refuse_if_read_only(st, key, err);
-    if (!rc)
-        rc = amber_calloc(1, sizeof(*p) + strlen(key) + 1, &p, err);
-    if (!rc)
-        rc = open_folder(st, STORE_TMP_DIR, strlen(STORE_TMP_DIR), WALK_MAKE, &p->tmp_dir, err);
-    if (rc)
-        return rc;
-    rc = make_tmp(st, p, err);
-    if (rc) {
-        close(p->tmp_dir);
-        return rc;
-    }
-    p->base.store = base;
-    memcpy(p->key, key, strlen(key) + 1);
-    *out = &amber_steal(&p)->base;
-    return AMBER_OK;
-}
-
-static enum amber_rc local_put_write(struct amber_put *base, const void *data, size_t len,
-                                     struct amber_err *err)
-{
-    struct local_put *p = (struct local_put *)base;
-    const char *s = data;
-
-    while (len > 0) {
-        ssize_t n = write(p->fd, s, len < PUT_WRITE_MAX ? len : PUT_WRITE_MAX);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            p->failed = true;
-            return amber_fail_errno(err, n < 0 ? errno : EIO, "%s/%s: %zu bytes can't be written",
-                                    local(base->store)->name, p->key, len);
-        }
-        s += n;
-        len -= (size_t)n;
-    }
-    return AMBER_OK;
-}
-
-/* Release the put; the temporary file goes too, unless it has become the object. */
-static void end_put(struct local_put *p, bool remove_tmp)
-{
-    if (remove_tmp)
-        unlinkat(p->tmp_dir, p->tmp_name, 0);
-    close(p->fd);
-    close(p->tmp_dir);
-    free(p);
-}
-
-static void local_put_abort(struct amber_put *base)
-{
-    end_put((struct local_put *)base, true);
-}
-
-/* Give the temporary file its name, if that is free. */
-static enum amber_rc name_object(struct local_put *p, int dir, const char *leaf,
-                                 struct amber_err *err)
-{
-    const char *store_name = local(p->base.store)->name;
-
-    if (renameat2(p->tmp_dir, p->tmp_name, dir, leaf, RENAME_NOREPLACE) == 0)
-        return AMBER_OK;
-    /* NFS and some others can't rename that way; a link never replaces anything either. */
-    if (errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP) {
-        if (linkat(p->tmp_dir, p->tmp_name, dir, leaf, 0) == 0) {
-            unlinkat(p->tmp_dir, p->tmp_name, 0);
-            return AMBER_OK;
-        }
-    }
-    if (errno == EEXIST)
-        return amber_fail(err, AMBER_E_EXISTS, "%s/%s exists; nothing was overwritten", store_name,
-                          p->key);
-    return amber_fail_errno(err, errno, "%s/%s: the finished file can't get its name", store_name,
-                            p->key);
-}
-
-static enum amber_rc sync_file(struct local_put *p, struct amber_err *err)
-{
-    enum amber_rc rc = amber_failpoint("put-fsync", err);
-
-    if (!rc && p->failed)
-        rc = amber_fail(err, AMBER_E_IO, "%s: an earlier write failed", p->key);
-    if (!rc && fsync(p->fd) < 0)
-        rc = amber_fail_errno(err, errno, "%s/%s can't be made durable", local(p->base.store)->name,
-                              p->key);
-    return rc;
-}
-
-/* Make the new name durable, or take it back. */
-static enum amber_rc sync_name(struct local_put *p, int dir, const char *leaf,
-                               struct amber_err *err)
-{
-    enum amber_rc rc = amber_failpoint("put-linked", err);
-
-    if (!rc)
-        rc = sync_folder(dir, p->key, err);
-    if (rc)
-        unlinkat(dir, leaf, 0);
-    return rc;
-}
-
-static enum amber_rc local_put_commit(struct amber_put *base, struct amber_object_info *out,
-                                      struct amber_err *err)
-{
-    struct local_put *p = (struct local_put *)base;
-    AUTO_FD int dir = -1;
-    bool named = false;
-    const char *leaf = NULL;
-    struct stat sb;
-
-    enum amber_rc rc = sync_file(p, err);
-    if (!rc && fstat(p->fd, &sb) < 0)
-        rc = amber_fail_errno(err, errno, "%s", p->key);
-    if (!rc)
-        rc = open_parent(local(base->store), p->key, WALK_MAKE_DURABLE, &dir, &leaf, err);
-    if (!rc)
-        rc = amber_failpoint("put-link", err);
-    if (!rc)
-        rc = name_object(p, dir, leaf, err);
-    if (!rc) {
-        named = true;
-        rc = sync_name(p, dir, leaf, err);
-    }
-    if (!rc)
-        fill_info(&sb, out);
-    end_put(p, !named);
-    return rc;
-}
-
 static enum amber_rc local_remove(struct amber_store *base, const char *key, struct amber_err *err)
 {
     struct local_store *st = local(base);
@@ -648,9 +429,9 @@ static enum amber_rc local_remove(struct amber_store *base, const char *key, str
     const char *leaf;
     struct stat sb;
 
-    enum amber_rc rc = refuse_if_read_only(st, key, err);
+    enum amber_rc rc = amber_local_check_writable(st, key, err);
     if (!rc)
-        rc = open_parent(st, key, WALK_FIND, &dir, &leaf, err);
+        rc = amber_local_open_parent(st, key, WALK_FIND, &dir, &leaf, err);
     if (rc)
         return rc;
     if (fstatat(dir, leaf, &sb, AT_SYMLINK_NOFOLLOW) < 0)
@@ -660,40 +441,10 @@ static enum amber_rc local_remove(struct amber_store *base, const char *key, str
         return rc;
     if (unlinkat(dir, leaf, 0) < 0)
         return amber_fail_errno(err, errno, "%s/%s can't be removed", st->name, key);
-    return sync_folder(dir, key, err);
+    return amber_local_sync_folder(dir, key, err);
 }
 
 /* ---- opening the store ---- */
-
-/* Remove one unfinished file if its writer is dead, which is when its lock is free. */
-static void clean_tmp_file(int tmp_dir, const char *name)
-{
-    AUTO_FD int fd = openat(tmp_dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-
-    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
-        unlinkat(tmp_dir, name, 0);
-}
-
-/* What a killed process left behind. Only files that a put names so are touched, and failing is no
- * reason to refuse the store: the leftovers take room and do nothing else. */
-static void clean_tmp(struct local_store *st)
-{
-    struct amber_err err = AMBER_ERR_INIT;
-    struct dirent *e;
-    int fd = -1;
-
-    if (open_folder(st, STORE_TMP_DIR, strlen(STORE_TMP_DIR), WALK_FIND, &fd, &err))
-        return;
-    DIR *d = fdopendir(fd);
-    if (!d) {
-        close(fd);
-        return;
-    }
-    while ((e = readdir(d)))
-        if (amber_uuid_valid(e->d_name))
-            clean_tmp_file(dirfd(d), e->d_name);
-    closedir(d);
-}
 
 static enum amber_rc sync_parent_of(const char *path, struct amber_err *err)
 {
@@ -707,7 +458,7 @@ static enum amber_rc sync_parent_of(const char *path, struct amber_err *err)
     AUTO_FD int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return amber_fail_errno(err, errno, "%s", parent);
-    return sync_folder(fd, parent, err);
+    return amber_local_sync_folder(fd, parent, err);
 }
 
 /* Make the folder and those above it that are missing. */
@@ -776,10 +527,10 @@ static const struct amber_store_ops local_ops = {
     .close = local_close,
     .stat = local_stat,
     .list = local_list,
-    .put_open = local_put_open,
-    .put_write = local_put_write,
-    .put_commit = local_put_commit,
-    .put_abort = local_put_abort,
+    .put_open = amber_local_put_open,
+    .put_write = amber_local_put_write,
+    .put_commit = amber_local_put_commit,
+    .put_abort = amber_local_put_abort,
     .remove = local_remove,
     .free = local_free,
 };
@@ -801,7 +552,7 @@ enum amber_rc amber_store_local_open(const struct amber_store_config *cfg, struc
     st->read_only = cfg->read_only;
     st->name = amber_steal(&name);
     if (!st->read_only)
-        clean_tmp(st);
+        amber_local_clean_tmp(st);
     *out = &amber_steal(&st)->base;
     return AMBER_OK;
 }
