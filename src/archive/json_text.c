@@ -280,7 +280,7 @@ static enum amber_rc flat_to_raw(struct row_parse *c, enum amber_kind k, const c
     const char *s = *p, *e;
     size_t start = c->work.len;
 
-    if (s < end && *s == '"') {
+    if (s < end && *s == '"' && (k != AMBER_KIND_BOOL || c->any_keys)) {
         enum amber_rc rc = string_to_work(c, p, end, err);
         if (rc == AMBER_OK && (k == AMBER_KIND_TIMESTAMP || k == AMBER_KIND_TIMESTAMPTZ)) {
             char *text = c->work.data + start;

@@ -261,6 +261,7 @@ enum amber_rc amber_row_decode(struct amber_row_decoder *d, const char *json, si
     row_out_begin(&o, copy);
     rc = decode_row(d, &src, &o, present, err);
     row_out_end(&o);
+    row_work_shrink(&d->parse.work);
     if (rc != AMBER_OK && copy->data) {
         copy->len = copy_len;
         copy->data[copy_len] = '\0';

@@ -361,6 +361,9 @@ enum amber_rc amber_row_encode(struct amber_row_encoder *e, const char *line, si
     row_out_begin(&x.json, json);
     enum amber_rc rc = encode_row(&x);
     row_out_end(&x.json);
+    row_work_shrink(&e->work);
+    row_work_shrink(&e->back);
+    row_work_shrink(&e->check.work);
     if (rc != AMBER_OK) {
         truncate_to(json, json_len);
         truncate_to(overlay, overlay_len);

@@ -59,7 +59,8 @@ struct row_out {
     struct amber_buf *buf;
     char *p, *lim;
 };
-#define ROW_CHUNK 1024 /* source bytes between two looks at the room */
+#define ROW_CHUNK 1024                /* source bytes between two looks at the room */
+#define ROW_WORK_KEEP (1024U * 1024U) /* bytes */
 #define ROW_ROOM (6 * (ROW_CHUNK + AMBER_STEP) + 64)
 
 enum amber_rc amber_row_out_grow(struct row_out *o, size_t room,
@@ -105,6 +106,13 @@ AMBER_MUST_CHECK static inline enum amber_rc row_out_char(struct row_out *o, cha
     if (rc == AMBER_OK)
         *o->p++ = c;
     return rc;
+}
+
+/* Working memory stays for the next row unless a huge one has made it large. */
+static inline void row_work_shrink(struct amber_buf *work)
+{
+    if (work->cap > ROW_WORK_KEEP)
+        amber_buf_clear(work);
 }
 
 /* ---- strings (row_string.c) ------------------------------------------------------------- */
