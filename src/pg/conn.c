@@ -2,7 +2,8 @@
  * conn.c - connecting, the session's settings, cancel requests, closing.
  *
  *   1 check the connection string      a secret in a malformed one never reaches a message
- *   2 connect, within 10 s             several hosts: each gets its share of that time
+ *   2 connect, within 10 s             several hosts: each gets its share of that time; one that
+ *                                      is deaf is left behind, which libpq wouldn't do by itself
  *   3 check the server's version
  *   4 set and read back the settings   values that text <-> row and our SQL rely on
  *
@@ -15,7 +16,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <sys/socket.h>
 #include <time.h>
 
 #include "amber/calendar.h"
@@ -117,21 +117,86 @@ static enum amber_rc check_conninfo(const char *conninfo, struct amber_err *err)
 
 /* ---- 2: connecting ---- */
 
-static PGconn *start(const struct amber_pg_config *cfg)
+/* Hosts, addresses and ports as libpq has them, lists separated by commas; NULL: not given. */
+struct hosts {
+    char *host, *hostaddr, *port; /* owned */
+    size_t n;
+};
+
+static void hosts_clear(struct hosts *h)
+{
+    free(h->host);
+    free(h->hostaddr);
+    free(h->port);
+    *h = (struct hosts){0};
+}
+
+static size_t count_items(const char *list)
+{
+    size_t n = 1;
+    for (; *list; list++)
+        n += *list == ',';
+    return n;
+}
+
+/* The list behind its first n items; a list of one item holds for all hosts. */
+static void drop_items(char *list, size_t n)
+{
+    if (!list || count_items(list) == 1)
+        return;
+    char *rest = list;
+    while (n--)
+        rest = strchr(rest, ',') + 1;
+    memmove(list, rest, strlen(rest) + 1);
+}
+
+static enum amber_rc hosts_read(PGconn *conn, struct hosts *out, struct amber_err *err)
+{
+    enum amber_rc rc = AMBER_OK;
+    PQconninfoOption *options = PQconninfo(conn);
+    out->n = 1;
+    for (PQconninfoOption *o = options; !rc && o && o->keyword; o++) {
+        char **to = strcmp(o->keyword, "host") == 0       ? &out->host
+                    : strcmp(o->keyword, "hostaddr") == 0 ? &out->hostaddr
+                    : strcmp(o->keyword, "port") == 0     ? &out->port
+                                                          : NULL;
+        if (!to || !o->val || !*o->val)
+            continue;
+        rc = amber_strdup(o->val, to, err);
+        if (!rc && to != &out->port && count_items(o->val) > out->n)
+            out->n = count_items(o->val);
+    }
+    PQconninfoFree(options);
+    return rc;
+}
+
+/* hosts: NULL, or what is left of the list. */
+static PGconn *start(const struct amber_pg_config *cfg, const struct hosts *hosts)
 {
     char name[64];
     snprintf(name, sizeof(name), "amberfs: %s", cfg->purpose ? cfg->purpose : "?");
-    const char *info = cfg->conninfo && *cfg->conninfo ? cfg->conninfo : NULL;
     /* What stands before dbname is a default that the connection string may change: a dead network
-     * is noticed after about a minute. */
-    const char *keys[] = {"keepalives_idle",  "keepalives_interval", "keepalives_count",
-                          "tcp_user_timeout", "application_name",    "client_encoding",
-                          "dbname",           NULL};
-    const char *values[] = {"30", "10", "3", "60000", name, "UTF8", info, NULL};
-    if (info) { /* ours win over the string's */
-        keys[4] = "dbname", values[4] = info;
-        keys[5] = "application_name", values[5] = name;
-        keys[6] = "client_encoding", values[6] = "UTF8";
+     * is noticed after about a minute. What stands behind wins over the string. */
+    struct {
+        const char *key, *value;
+    } all[] = {
+        {"keepalives_idle", "30"},
+        {"keepalives_interval", "10"},
+        {"keepalives_count", "3"},
+        {"tcp_user_timeout", "60000"},
+        {"dbname", cfg->conninfo},
+        {"application_name", name},
+        {"client_encoding", "UTF8"},
+        {"host", hosts ? hosts->host : NULL},
+        {"hostaddr", hosts ? hosts->hostaddr : NULL},
+        {"port", hosts ? hosts->port : NULL},
+    };
+    const char *keys[amber_countof(all) + 1] = {NULL}, *values[amber_countof(all) + 1] = {NULL};
+    for (size_t i = 0, n = 0; i < amber_countof(all); i++) {
+        if (!all[i].value || !*all[i].value)
+            continue;
+        keys[n] = all[i].key;
+        values[n++] = all[i].value;
     }
     return PQconnectStartParams(keys, values, 1);
 }
@@ -162,52 +227,30 @@ static enum amber_rc connect_failed(PGconn *conn, struct amber_err *err)
     return amber_fail(err, AMBER_E_NET, "can't connect to %s: %s", where, why);
 }
 
-static size_t count_hosts(PGconn *conn)
-{
-    size_t n = 1;
-    PQconninfoOption *options = PQconninfo(conn);
-    for (PQconninfoOption *o = options; o && o->keyword; o++)
-        if (strcmp(o->keyword, "host") == 0 || strcmp(o->keyword, "hostaddr") == 0) {
-            size_t commas = 1;
-            for (const char *s = o->val ? o->val : ""; *s; s++)
-                commas += *s == ',';
-            n = commas > n ? commas : n;
-        }
-    PQconninfoFree(options);
-    return n;
-}
-
-/* Poll until connected. A host that doesn't answer within its share of the time has its socket
- * shut down, which makes libpq go on to the next one. */
-static enum amber_rc connect_poll(struct amber_pg *pg, struct amber_err *err)
+/* Poll until connected. errors  TIMEOUT the host with index *out_host took longer than its share */
+static enum amber_rc connect_poll(struct amber_pg *pg, int64_t share_us, size_t *out_host,
+                                  struct amber_err *err)
 {
     PGconn *conn = pg->conn;
-    int64_t now = amber_mono_us(), deadline = now + CONNECT_US;
-    int64_t share = CONNECT_US / (int64_t)count_hosts(conn), host_deadline = now + share;
-    char host[512] = "";
+    char where[512] = "", now[512];
+    struct amber_turn turn = AMBER_PG_TURN;
     PostgresPollingStatusType next = PGRES_POLLING_WRITING;
+    *out_host = 0;
     while (next != PGRES_POLLING_OK) {
         if (next == PGRES_POLLING_FAILED || PQstatus(conn) == CONNECTION_BAD)
             return connect_failed(conn, err);
-        char where[512];
-        format_where(conn, where, sizeof(where));
-        if (strcmp(where, host) != 0) {
-            memcpy(host, where, sizeof(host));
-            host_deadline = amber_mono_us() + share;
+        format_where(conn, now, sizeof(now));
+        if (strcmp(now, where) != 0) { /* libpq went on by itself: that host refused */
+            *out_host += *where != '\0';
+            memcpy(where, now, sizeof(where));
+            turn.deadline_us = amber_mono_us() + share_us;
         }
-        struct amber_turn turn = {.heed = true,
-                                  .deadline_us =
-                                      host_deadline < deadline ? host_deadline : deadline};
-        short events = next == PGRES_POLLING_READING ? POLLIN : POLLOUT;
-        enum amber_rc rc = amber_pg_wait(pg, events, &turn, err);
-        if (rc == AMBER_E_TIMEOUT && amber_mono_us() < deadline)
-            shutdown(PQsocket(conn), SHUT_RDWR);
-        else if (rc == AMBER_E_TIMEOUT)
-            return amber_fail(err, AMBER_E_NET,
-                              "can't connect to %s: no answer within 10 s; check host, port and "
-                              "firewall",
-                              where);
-        else if (rc)
+        enum amber_rc rc =
+            amber_pg_wait(pg, next == PGRES_POLLING_READING ? POLLIN : POLLOUT, &turn, err);
+        if (rc == AMBER_E_TIMEOUT)
+            return amber_fail(err, rc, "can't connect to %s: no answer in time; check host, port "
+                              "and firewall", where);
+        if (rc)
             return rc;
         next = PQconnectPoll(conn);
     }
@@ -222,17 +265,45 @@ static void on_notice(void *arg, const PGresult *res)
     pg->notices++;
 }
 
+/* Try the hosts; hosts is what is left of them after a deaf one. */
+static enum amber_rc connect_hosts(struct amber_pg *pg, const struct amber_pg_config *cfg,
+                                   struct hosts *hosts, struct amber_err *err)
+{
+    int64_t share_us = 0;
+    for (;;) {
+        pg->conn = start(cfg, share_us ? hosts : NULL);
+        if (!pg->conn)
+            return amber_fail_nomem(err, "a database connection", 0);
+        if (PQstatus(pg->conn) == CONNECTION_BAD)
+            return connect_failed(pg->conn, err);
+        PQsetErrorVerbosity(pg->conn, PQERRORS_VERBOSE); /* SQLSTATE in a refusal's text */
+        PQsetNoticeReceiver(pg->conn, on_notice, pg);
+        enum amber_rc rc = share_us ? AMBER_OK : hosts_read(pg->conn, hosts, err);
+        if (!share_us)
+            share_us = CONNECT_US / (int64_t)hosts->n;
+        size_t deaf = 0;
+        if (!rc)
+            rc = connect_poll(pg, share_us, &deaf, err);
+        if (rc != AMBER_E_TIMEOUT)
+            return rc;
+        if (deaf + 1 >= hosts->n) {
+            err->code = AMBER_E_NET;
+            return err->code;
+        }
+        drop_items(hosts->host, deaf + 1);
+        drop_items(hosts->hostaddr, deaf + 1);
+        drop_items(hosts->port, deaf + 1);
+        hosts->n -= deaf + 1;
+        PQfinish(amber_steal(&pg->conn));
+    }
+}
+
 static enum amber_rc connect_server(struct amber_pg *pg, const struct amber_pg_config *cfg,
                                     struct amber_err *err)
 {
-    pg->conn = start(cfg);
-    if (!pg->conn)
-        return amber_fail_nomem(err, "a database connection", 0);
-    if (PQstatus(pg->conn) == CONNECTION_BAD)
-        return connect_failed(pg->conn, err);
-    PQsetErrorVerbosity(pg->conn, PQERRORS_VERBOSE); /* SQLSTATE in a refusal's text */
-    PQsetNoticeReceiver(pg->conn, on_notice, pg);
-    enum amber_rc rc = connect_poll(pg, err);
+    struct hosts hosts = {0};
+    enum amber_rc rc = connect_hosts(pg, cfg, &hosts, err);
+    hosts_clear(&hosts);
     if (rc)
         return rc;
     if (PQsetnonblocking(pg->conn, 1))
