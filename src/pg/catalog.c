@@ -43,14 +43,18 @@ static const char *int_text(char buf[INT_TEXT], int64_t v)
 
 /* ---- installing ---- */
 
-/* 0: no catalog here. */
+/* 0: no catalog here. Asks pg_class, not to_regclass(): that answers from the session's cache, which
+ * may not know yet what another session has just made. */
 static enum amber_rc read_version(struct amber_pg *pg, int64_t *out, struct amber_err *err)
 {
     AMBER_CLEANUP(amber_res_free_p) struct amber_res *res = NULL;
     AMBER_CLEANUP(amber_res_free_p) struct amber_res *version = NULL;
     *out = 0;
     enum amber_rc rc = amber_pg_query(pg, &res, err,
-                                      "SELECT to_regclass('amberfs.meta') IS NOT NULL", 0, NULL);
+                                      "SELECT EXISTS (SELECT 1 FROM pg_class c"
+                                      " JOIN pg_namespace n ON n.oid = c.relnamespace"
+                                      " WHERE n.nspname = 'amberfs' AND c.relname = 'meta')",
+                                      0, NULL);
     if (rc || !amber_res_bool(res, 0, 0))
         return rc;
     rc = amber_pg_query(pg, &version, err, "SELECT version FROM amberfs.meta", 0, NULL);
@@ -85,13 +89,13 @@ static enum amber_rc look_around(struct amber_pg *pg, struct prospect *out, stru
     AMBER_CLEANUP(amber_res_free_p) struct amber_res *res = NULL;
     enum amber_rc rc = amber_pg_query(
         pg, &res, err,
-        "SELECT pg_is_in_recovery(), to_regnamespace('amberfs') IS NOT NULL,"
-        " CASE WHEN to_regnamespace('amberfs') IS NULL"
-        "  THEN has_database_privilege(current_database(), 'CREATE')"
-        "  ELSE has_schema_privilege(to_regnamespace('amberfs')::oid, 'CREATE') END,"
-        " to_regnamespace('public') IS NOT NULL,"
-        " has_schema_privilege(to_regnamespace('public')::oid, 'CREATE'),"
-        " quote_ident(current_user)",
+        "SELECT pg_is_in_recovery(), a.oid IS NOT NULL,"
+        " CASE WHEN a.oid IS NULL THEN has_database_privilege(current_database(), 'CREATE')"
+        "  ELSE has_schema_privilege(a.oid, 'CREATE') END,"
+        " p.oid IS NOT NULL, has_schema_privilege(p.oid, 'CREATE'), quote_ident(current_user)"
+        " FROM (SELECT) one"
+        " LEFT JOIN pg_namespace a ON a.nspname = 'amberfs'"
+        " LEFT JOIN pg_namespace p ON p.nspname = 'public'",
         0, NULL);
     if (rc)
         return rc;
