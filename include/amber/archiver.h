@@ -10,6 +10,7 @@
 
 #include <pthread.h>
 
+#include "amber/catalog.h"
 #include "amber/context.h"
 #include "amber/jobdef.h"
 
@@ -64,8 +65,13 @@ struct amber_archive_options {
     void *arg;
 };
 
+/* What the catalog keeps of a run that ended now with rc. */
+void amber_archive_job_result(const struct amber_archive_result *r, int64_t started_us,
+                              enum amber_rc rc, const struct amber_err *err,
+                              struct amber_job_result *out);
+
 /*
- * Run a job once.
+ * Run a job once, and keep its result in the catalog (not of a dry run).
  * shape   out: what was moved, also when a later unit failed
  * errors  BUSY it runs somewhere else; INVALID preflight (all findings); DENIED the store isn't
  *         this database's, or a table needs reconciling; CANCELED; IO, NET, DB, CORRUPT

@@ -70,8 +70,8 @@ enum amber_rc amber_wrap(struct amber_err *err, const char *fmt, ...) AMBER_PRIN
 const char *amber_rc_name(enum amber_rc rc);
 
 /* errno for a FUSE reply: err->sys_errno where it says more (ENOSPC, EDQUOT, EROFS), else the
- * code's: CORRUPT -> EIO, INVALID -> EINVAL, BUSY -> EBUSY, CANCELED -> EINTR, ... Never 0 for a
- * failure. */
+ * code's: CORRUPT -> EIO, INVALID -> EINVAL, BUSY -> EBUSY, CANCELED -> EINTR, ...; a DB error by its
+ * SQLSTATE: 23505 -> EEXIST, classes 22 and 23 -> EINVAL, else EIO. Never 0 for a failure. */
 int amber_err_errno(const struct amber_err *err);
 
 /* Whether the same call may succeed a little later (NET, TIMEOUT, BUSY). */

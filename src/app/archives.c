@@ -23,6 +23,9 @@ enum amber_rc amber_archive_find(const struct amber_entry_list *list, const char
 {
     const char *rel = amber_archive_relative(name, store_path);
     const struct amber_tree_entry *e = amber_entries_find(list, rel);
+    /* A path below some mount point: what stands before the archive's own folder isn't known. */
+    for (const char *p = strchr(rel, '/'); !e && p; p = strchr(p + 1, '/'))
+        e = amber_entries_find(list, p + 1);
     size_t n_base = 0;
     for (size_t i = 0; !e && i < list->n; i++) {
         const char *base = strrchr(list->items[i].path, '/');

@@ -219,8 +219,25 @@ static int errno_from_rc(enum amber_rc rc)
     return EIO;
 }
 
+/* What PostgreSQL's SQLSTATE means to the program that wrote a file into .restore.
+ * source  PostgreSQL manual, Appendix A */
+static int errno_from_sqlstate(const char *state)
+{
+    if (strcmp(state, "23505") == 0) /* unique_violation */
+        return EEXIST;
+    if (strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0) /* data, constraints */
+        return EINVAL;
+    if (strcmp(state, "42501") == 0) /* insufficient_privilege */
+        return EACCES;
+    if (strcmp(state, "53100") == 0) /* disk_full, of the server */
+        return ENOSPC;
+    return EIO;
+}
+
 int amber_err_errno(const struct amber_err *err)
 {
+    if (err->code == AMBER_E_DB)
+        return errno_from_sqlstate(err->sqlstate);
     switch (err->sys_errno) {
     case ENOSPC:
     case EDQUOT:

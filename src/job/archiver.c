@@ -271,6 +271,39 @@ static enum amber_rc run_units(struct archiver *a, struct amber_err *err)
     }
 }
 
+/* Keep the result in the catalog, for every daemon and for after a restart. Best effort: a database
+ * that is away can't be told, which is what failed the run then. */
+static void keep_result(struct archiver *a, enum amber_rc run_rc, const struct amber_err *run_err)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    struct amber_pg *pg = NULL;
+    struct amber_job_result r;
+    if (!a->id.store_id[0])
+        return; /* it didn't come as far as the catalog */
+    amber_archive_job_result(a->result, a->started_us, run_rc, run_err, &r);
+    if (amber_context_connect(a->ctx, "result", NULL, &pg, &err) ||
+        amber_catalog_job_result_put(pg, a->id.store_id, a->job->name, &r, &err))
+        amber_debug("job %s: its result isn't kept in the catalog: %s", a->job->name, err.text);
+    amber_pg_close(pg);
+}
+
+void amber_archive_job_result(const struct amber_archive_result *r, int64_t started_us,
+                              enum amber_rc rc, const struct amber_err *err,
+                              struct amber_job_result *out)
+{
+    *out = (struct amber_job_result){
+        .started_us = started_us,
+        .finished_us = amber_now_us(),
+        .rows = r->rows,
+        .bytes = r->raw_bytes,
+        .archives = r->archives,
+        .rows_stayed = r->stayed_referenced + r->stayed_too_large,
+    };
+    snprintf(out->state, sizeof(out->state), "%s",
+             rc == AMBER_OK ? "ok" : rc == AMBER_E_CANCELED ? "canceled" : "failed");
+    snprintf(out->error, sizeof(out->error), "%s", rc ? err->text : "");
+}
+
 enum amber_rc amber_archive_job(const struct amber_context *ctx, const struct amber_job *job,
                                 const struct amber_archive_options *opt,
                                 struct amber_archive_result *out, struct amber_err *err)
@@ -296,6 +329,8 @@ enum amber_rc amber_archive_job(const struct amber_context *ctx, const struct am
         if (!amber_cancel_is_set(opt->cancel) && amber_unit_vacuum(a.pg, &a.family, &late))
             amber_warn("job %s: VACUUM (ANALYZE) after the run failed: %s", job->name, late.text);
     }
+    if (!opt->plan)
+        keep_result(&a, rc, err);
     amber_archiver_phase(&a, AMBER_PHASE_IDLE);
     amber_pg_close(a.pg);
     amber_pg_close(a.ctl);

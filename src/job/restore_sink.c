@@ -39,8 +39,7 @@ static enum amber_rc fail_sticky(struct sink *s, struct amber_err *err)
     if (!s->failed) {
         s->failed = true;
         s->error = *err;
-        amber_pg_rollback(s->pg);
-        amber_warn("restore of %s rolled back: %s", s->path, err->text);
+        amber_pg_rollback(s->pg); /* the mount logs the reason */
     }
     return err->code;
 }

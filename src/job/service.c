@@ -149,22 +149,9 @@ static void plan_retry(struct task *t, enum amber_rc rc)
     t->retry_us = amber_now_us() + (wait < RETRY_MAX_US ? wait : RETRY_MAX_US);
 }
 
-static void keep_result(struct amber_service *s, const char *job,
-                        const struct amber_job_result *result)
-{
-    struct amber_err err = AMBER_ERR_INIT;
-    struct amber_pg *pg = NULL;
-    if (!s->claimed)
-        return;
-    if (amber_context_connect(s->ctx, "result", NULL, &pg, &err) ||
-        amber_catalog_job_result_put(pg, s->id.store_id, job, result, &err))
-        amber_debug("job %s: its result isn't kept in the catalog: %s", job, err.text);
-    amber_pg_close(pg);
-}
-
 static enum amber_rc run_archive(struct amber_service *s, struct task *t,
-                                 const struct amber_job *job, struct amber_job_result *out,
-                                 struct amber_archive_result *detail, struct amber_err *err)
+                                 const struct amber_job *job, struct amber_archive_result *out,
+                                 struct amber_err *err)
 {
     struct amber_archive_options opt = {
         .cancel = &t->cancel,
@@ -172,12 +159,7 @@ static enum amber_rc run_archive(struct amber_service *s, struct task *t,
         .committed = amber_service_refresh_after_commit,
         .arg = s,
     };
-    enum amber_rc rc = amber_archive_job(s->ctx, job, &opt, detail, err);
-    out->rows = detail->rows;
-    out->bytes = detail->raw_bytes;
-    out->archives = detail->archives;
-    out->rows_stayed = detail->stayed_referenced + detail->stayed_too_large;
-    return rc;
+    return amber_archive_job(s->ctx, job, &opt, out, err);
 }
 
 static void log_end(const struct task *t, const struct amber_job_result *r, enum amber_rc rc)
@@ -196,7 +178,8 @@ static void run_work(struct amber_service *s, struct work *w)
 {
     struct task *t = w->task;
     struct amber_err err = AMBER_ERR_INIT;
-    struct amber_job_result result = {.started_us = amber_now_us()};
+    struct amber_job_result result;
+    int64_t started_us = amber_now_us();
     struct amber_archive_result detail = {0};
     char text[sizeof(t->text)] = "";
 
@@ -210,26 +193,21 @@ static void run_work(struct amber_service *s, struct work *w)
     t->progress.rows = t->progress.raw_bytes = 0;
     t->progress.unit_rows_done = t->progress.unit_rows_total = 0;
     t->progress.period[0] = t->progress.table[0] = '\0';
-    t->progress.started_us = result.started_us;
+    t->progress.started_us = started_us;
     pthread_mutex_unlock(&t->progress.mutex);
     if (amber_cancel_is_set(&s->stop))
         amber_cancel_set(&t->cancel);
     pthread_mutex_unlock(&s->mutex);
 
     if (!rc && t->kind == TASK_ARCHIVE && job)
-        rc = run_archive(s, t, job, &result, &detail, &err);
+        rc = run_archive(s, t, job, &detail, &err);
     else if (!rc && t->kind == TASK_VERIFY)
         rc = amber_service_verify(s, t, w->argument, text, sizeof(text), &err);
     else if (!rc && t->kind == TASK_RESTORE)
         rc = amber_service_restore(s, t, w->argument, text, sizeof(text), &err);
 
-    result.finished_us = amber_now_us();
-    snprintf(result.state, sizeof(result.state), "%s",
-             rc == AMBER_OK ? "ok" : rc == AMBER_E_CANCELED ? "canceled" : "failed");
-    snprintf(result.error, sizeof(result.error), "%s", rc ? err.text : "");
+    amber_archive_job_result(&detail, started_us, rc, &err, &result);
     log_end(t, &result, rc);
-    if (t->kind == TASK_ARCHIVE)
-        keep_result(s, t->name, &result);
 
     pthread_mutex_lock(&s->mutex);
     t->running = false;

@@ -208,7 +208,7 @@ enum amber_rc amber_service_status(void *arg, struct amber_buf *out, struct ambe
 static enum amber_rc metric(struct amber_buf *out, const char *name, const char *type,
                             const char *help, double value, struct amber_err *err)
 {
-    return amber_buf_printf(out, err, "# HELP %s %s\n# TYPE %s %s\n%s %.17g\n", name, help, name,
+    return amber_buf_printf(out, err, "# HELP %s %s\n# TYPE %s %s\n%s %.15g\n", name, help, name,
                             type, name, value);
 }
 
@@ -243,7 +243,7 @@ static enum amber_rc job_metrics(struct amber_service *s, struct amber_buf *out,
                 continue;
             if (h == 4 && t->next_run_us == INT64_MAX)
                 continue;
-            rc = amber_buf_printf(out, err, "%s{job=\"%s\"} %.17g\n", heads[h].name, t->name,
+            rc = amber_buf_printf(out, err, "%s{job=\"%s\"} %.15g\n", heads[h].name, t->name,
                                   values[h]);
         }
     }

@@ -114,15 +114,16 @@ static void set_database(struct amber_service *s, bool up, const char *name, con
         amber_warn("database: %s; archives stay readable, jobs wait for it", error);
 }
 
-/* Last results from the catalog, and what was missed while the daemon was down. */
-static enum amber_rc load_results(struct amber_service *s, struct amber_pg *pg,
+/* Last results from the catalog: of runs before this daemon, and of runs elsewhere. first: what was
+ * missed while no daemon was here is queued. */
+static enum amber_rc load_results(struct amber_service *s, struct amber_pg *pg, bool first,
                                   struct amber_err *err)
 {
     for (size_t i = 0;; i++) {
         struct amber_job_result r;
         pthread_mutex_lock(&s->mutex);
         struct task *t = i < s->n_tasks ? s->tasks[i] : NULL;
-        bool wanted = t && t->kind == TASK_ARCHIVE && t->job && !t->last.started_us;
+        bool wanted = t && t->kind == TASK_ARCHIVE && t->job && !t->running;
         pthread_mutex_unlock(&s->mutex);
         if (!t)
             return AMBER_OK;
@@ -132,14 +133,17 @@ static enum amber_rc load_results(struct amber_service *s, struct amber_pg *pg,
         if (rc)
             return rc;
         pthread_mutex_lock(&s->mutex);
-        if (!t->last.started_us)
+        if (!t->running && r.started_us > t->last.finished_us) {
             t->last = r;
-        bool missed = t->job && t->job->run_missed && t->job->enabled && s->enabled &&
+            t->detail = (struct amber_archive_result){0};
+        }
+        bool missed = first && t->job && t->job->run_missed && t->job->enabled && s->enabled &&
                       r.started_us &&
                       amber_cron_prev(&t->job->cron, amber_now_us()) > r.started_us;
-        if (missed && !t->queued && !t->running)
+        if (missed && !t->queued && !t->running) {
             t->next_run_us = amber_now_us();
-        pthread_cond_broadcast(&s->changed);
+            pthread_cond_broadcast(&s->changed);
+        }
         pthread_mutex_unlock(&s->mutex);
     }
 }
@@ -191,10 +195,10 @@ static enum amber_rc watch(struct amber_service *s, struct amber_pg *pg, struct 
         rc = amber_pg_exec(pg, err, "LISTEN amberfs");
     if (!rc && !s->read_only)
         rc = recover_all(s, pg, err);
-    if (!rc && !s->read_only)
-        rc = load_results(s, pg, err);
-    while (!rc) {
+    for (bool first = true; !rc; first = false) {
         rc = refresh(s, pg, err);
+        if (!rc && !s->read_only)
+            rc = load_results(s, pg, first, err);
         if (!rc)
             set_database(s, true, amber_pg_database(pg), "");
         bool notified;
