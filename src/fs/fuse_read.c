@@ -355,33 +355,47 @@ static enum amber_rc pin_range(struct archive_file *f, size_t size, uint64_t off
     return rc;
 }
 
+/* One more reference to an archive that the caller has one of. */
+static void hold(struct amber_mount *m, struct archive *a)
+{
+    pthread_mutex_lock(&m->archives->mutex);
+    a->refs++;
+    pthread_mutex_unlock(&m->archives->mutex);
+}
+
 static void archive_read(struct handle *h, fuse_req_t req, size_t size, uint64_t off, bool nonblock)
 {
     struct archive_file *f = (struct archive_file *)h;
+    struct amber_mount *m = h->m;
+    struct archive *a = f->a;
     struct amber_err err = AMBER_ERR_INIT;
-    uint64_t total = amber_reader_size(f->a->reader);
+    uint64_t total = amber_reader_size(a->reader);
     struct amber_pin pins[READ_PINS];
     struct iovec iov[READ_PINS];
     int n = 0;
     (void)nonblock;
-    atomic_fetch_add(&h->m->reads, 1);
+    /* Once the reply is out another thread may close the file: f is gone then, but the pins still
+     * need their reader. */
+    hold(m, a);
+    atomic_fetch_add(&m->reads, 1);
     if (off >= total)
         size = 0;
     else if (size > total - off)
         size = (size_t)(total - off);
     enum amber_rc rc = pin_range(f, size, off, pins, iov, &n, &err);
+    if (!rc)
+        atomic_fetch_add(&m->read_bytes, size);
     if (rc)
-        amber_archive_read_failed(h->m, req, &err);
+        amber_archive_read_failed(m, req, &err);
     else if (n > READ_PINS)
         read_copied(f, req, size, off);
     else if (n == 1)
         fuse_reply_buf(req, iov[0].iov_base, iov[0].iov_len);
     else
         fuse_reply_iov(req, iov, n);
-    if (!rc)
-        atomic_fetch_add(&h->m->read_bytes, size);
     for (int i = 0; i < n && i < READ_PINS; i++)
         amber_pin_release(&pins[i]);
+    amber_archive_release(m, a);
 }
 
 static void archive_close(struct handle *h)
