@@ -78,7 +78,6 @@ struct amber_service {
     size_t n_job_sets, job_sets_cap;
     struct runner archive_runner, side_runner;
     struct amber_store_identity id;
-    bool claimed;
     bool database_up;
     char database_name[128], database_error[1024];
     struct amber_recovery recovery;

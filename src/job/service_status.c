@@ -108,7 +108,8 @@ static json_t *store_object(struct amber_service *s)
     json_t *o = json_object();
     json_object_set_new(o, "type", json_string(s->store_type));
     json_object_set_new(o, "path", json_string(s->store_path));
-    json_object_set_new(o, "id", s->claimed ? json_string(s->id.store_id) : json_null());
+    json_object_set_new(o, "id",
+                        s->id.store_id[0] ? json_string(s->id.store_id) : json_null());
     json_object_set_new(o, "archives", count(n.archives));
     json_object_set_new(o, "rows", count(n.rows));
     json_object_set_new(o, "rawBytes", count(n.raw_bytes));

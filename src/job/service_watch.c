@@ -160,7 +160,6 @@ static enum amber_rc claim(struct amber_service *s, struct amber_pg *pg, struct 
         return rc;
     pthread_mutex_lock(&s->mutex);
     s->id = id;
-    s->claimed = true;
     pthread_mutex_unlock(&s->mutex);
     return AMBER_OK;
 }
@@ -250,6 +249,9 @@ enum amber_rc amber_service_first_tree(struct amber_service *s, struct amber_err
         return rc;
     }
     set_database(s, false, NULL, why.text);
+    struct amber_store_identity id;
+    if (amber_store_identity_get(s->ctx->store, &id, &why) == AMBER_OK)
+        s->id = id; /* no other thread is there yet */
     struct amber_entry_list l = {0};
     uint64_t begun = begin_refresh(s);
     rc = amber_entries_from_markers(s->ctx, &l, err);
