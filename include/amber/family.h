@@ -14,7 +14,7 @@
 /* What a job says about one table. Strings are borrowed. Index 0 is the root. */
 struct amber_table_spec {
     const char *schema, *name;
-    int parent;                     /* index of the parent's spec (smaller than its own); root: -1 */
+    int parent; /* index of the parent's spec (smaller than its own); root: -1 */
     const char *const *fk_columns;  /* children: the referencing columns, or NULL: the only foreign
                                        key from this table to its parent */
     size_t n_fk_columns;
@@ -25,7 +25,7 @@ struct amber_family_spec {
     size_t n_tables;
     const char *time_column; /* of the root: timestamptz, timestamp or date */
     const char *zone;        /* how timestamp and date are read; NULL: UTC */
-    const char *where;       /* extra condition on the root's columns; NULL: none. Must be immutable */
+    const char *where; /* extra condition on the root's columns; NULL: none. Must be immutable */
 };
 
 enum amber_time_kind { AMBER_TIME_TIMESTAMPTZ, AMBER_TIME_TIMESTAMP, AMBER_TIME_DATE };
@@ -35,7 +35,7 @@ struct amber_leaf {
     char *schema, *name;   /* owned */
     char *bound;           /* owned; pg_get_expr(relpartbound), NULL for a plain table */
     bool is_default;
-    bool has_range;        /* bounded by one range on the time column, in one level */
+    bool has_range;        /* the root's: bounded by one range on the time column, in one level */
     int64_t from_us, to_us; /* that range; INT64_MIN/MAX for MINVALUE/MAXVALUE */
 };
 struct amber_table {
@@ -43,10 +43,10 @@ struct amber_table {
     char *schema, *name; /* owned */
     int parent;
     bool partitioned;
-    struct amber_leaf *leaves; /* owned; a plain table is its own only leaf */
+    struct amber_leaf *leaves; /* owned; by time, then name; a plain table is its own only leaf */
     size_t n_leaves;
     struct amber_schema columns;
-    char **fk_columns, **pk_columns; /* owned; child.fk_columns[i] references parent.pk_columns[i] */
+    char **fk_columns, **pk_columns; /* owned; fk_columns[i] references the parent's pk_columns[i] */
     size_t n_fk;
     bool has_key; /* a primary key or unique index over NOT NULL columns */
 };
@@ -64,19 +64,23 @@ struct amber_family {
 };
 
 /*
- * Resolve a family on the server and run the preflight, in a read-only transaction that is rolled
- * back (temporary objects for checking the condition included).
+ * Resolve a family on the server and run the preflight, in a transaction of its own that is rolled
+ * back (the temporary table by which the condition is checked included). pg must be idle.
  *
  * errors  NOT_FOUND table or column missing; INVALID the shape can't be moved safely; each text
- *         names the object and the remedy. All findings are reported at once, joined by "; ".
+ *         names the object and the remedy. All findings are reported at once, joined by "; ";
+ *         those for which the error's text has no room are counted. BUSY somebody alters a table
  *   Refused: foreign keys from outside the job that CASCADE, SET NULL or SET DEFAULT into it, also
- *   self-CASCADE; user DELETE triggers and rules; row security that would hide rows from this
- *   user; foreign tables; inheritance children that aren't partitions; publications with deletes
- *   and no replica identity; a child's foreign key without an index (the CREATE INDEX is printed);
- *   a database encoding that can't become UTF-8; a condition that isn't immutable; a time column of
- *   another type; no right to SELECT or DELETE; track_counts off; views, temporary and unlogged
- *   tables' special cases; a foreign key that is not validated or deferrable so that rows could
- *   hang loose.
+ *   self-CASCADE; foreign keys without an index, a child's and others' (the CREATE INDEX is
+ *   printed); a child's foreign key that is missing, ambiguous or not validated; a circle of
+ *   foreign keys that can't be deferred; foreign keys whose triggers are disabled; user DELETE
+ *   triggers and rules; row security that would hide rows from this user; views, foreign tables,
+ *   temporary tables, other access methods than heap, a partition named by itself, inheritance
+ *   children that aren't partitions, partitions half detached; publications with deletes and no
+ *   replica identity; a database encoding that can't become UTF-8; columns of a pseudo-type; a
+ *   condition that isn't immutable; a time column of another type, an unknown zone; no right to
+ *   SELECT or DELETE, none to make temporary tables where one is needed; track_counts off; a
+ *   standby.
  */
 enum amber_rc amber_family_load(struct amber_pg *pg, const struct amber_family_spec *spec,
                                 struct amber_family *out, struct amber_err *err) AMBER_MUST_CHECK;

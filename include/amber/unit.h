@@ -1,7 +1,7 @@
 /*
  * unit.h - one unit of work on the server: one period of one family in one transaction.
  *
- *   begin    BEGIN REPEATABLE READ; advisory lock of the job; table locks; snapshot; which rows stay
+ *   begin    BEGIN REPEATABLE READ; table locks; job's advisory lock; snapshot; which rows stay
  *   export   each table's rows as COPY lines, leaf by leaf, with their identities digested
  *   delete   children first, COPY (DELETE ... RETURNING ctid): identities must equal the export's;
  *            or DETACH + DROP of whole partitions
@@ -23,12 +23,14 @@
 struct amber_unit_config {
     struct amber_pg *pg;               /* borrowed */
     const struct amber_family *family; /* borrowed */
-    int64_t from_us, to_us;            /* half-open; UTC microseconds on whole days but for capped units */
+    int64_t from_us, to_us; /* half-open; UTC microseconds on whole days but for capped units */
     const struct amber_day_range *pins;
     size_t n_pins;
     uint64_t max_rows;      /* cap of root rows, 0: none. to_us is lowered so that about this many
-                               move; rows with one and the same time are never parted */
-    unsigned lock_wait_ms;  /* lock_timeout while locking: others' queries never queue behind us longer */
+                               move; rows with one and the same time are never parted, and neither
+                               is a partition that will be dropped, however large */
+    unsigned lock_wait_ms;  /* lock_timeout of the transaction: others' queries never queue behind
+                               us longer. 0: none */
     bool drop_partitions;   /* whole partitions are detached and dropped where that is safe */
     bool check_sizes;       /* an export failed with LIMIT: let families with a row whose COPY text
                                may exceed AMBER_ROW_BYTES_MAX stay, and count them */
@@ -42,20 +44,24 @@ struct amber_unit_table {
     struct amber_set_digest identity;
 };
 struct amber_unit_stayed {
-    uint64_t referenced; /* root rows kept because a remaining row references them or their family */
-    uint64_t too_large;  /* root rows kept because a row of their family is too large for COPY */
+    uint64_t referenced; /* root rows kept because a remaining row references them or a row of
+                            their family */
+    uint64_t too_large;  /* root rows kept because a row of their family is too large for COPY; not
+                            counted in referenced */
     char why[512];       /* the foreign keys concerned, "" if none */
 };
 
 /*
- * errors  BUSY another process runs this job (advisory lock) or a lock was not to be had in time;
- *         DB, NET
+ * Start the transaction, as drawn above. pg must be idle.
+ * errors  BUSY another process runs this job (no sqlstate), or a lock was not to be had in time
+ *         (55P03); DB a table was changed, or a family with children got a partition, since
+ *         amber_family_load: load it anew; NET
  */
 enum amber_rc amber_unit_begin(const struct amber_unit_config *cfg, struct amber_unit **out,
                                struct amber_err *err) AMBER_MUST_CHECK;
 /* Rolls back unless the caller committed. NULL allowed. */
 void amber_unit_free(struct amber_unit *u);
-/* The range after capping. */
+/* The range after capping. Where local times jump, to_us is that of the first row left. */
 void amber_unit_range(const struct amber_unit *u, int64_t *out_from_us, int64_t *out_to_us);
 void amber_unit_stayed(const struct amber_unit *u, struct amber_unit_stayed *out);
 /* Partitions that will be dropped rather than deleted from, as the manifest records them (the
@@ -82,14 +88,16 @@ enum amber_rc amber_unit_export(struct amber_unit *u, size_t table,
                                 void *arg, struct amber_unit_table *out, struct amber_err *err)
     AMBER_MUST_CHECK;
 /* Delete what was exported, all tables, children first; identities must agree.
- * errors  CORRUPT the deleted rows aren't the exported ones; DB */
+ * errors  CORRUPT the deleted rows aren't the exported ones; DB, BUSY somebody else changed rows or
+ *         holds them (see amber_pg_unit_retryable) */
 enum amber_rc amber_unit_delete(struct amber_unit *u, const struct amber_unit_table *exported,
                                 struct amber_err *err) AMBER_MUST_CHECK;
 /* SET CONSTRAINTS ALL IMMEDIATE; transaction statistics show exactly our deletes. errors DB,
  * CORRUPT another table changed (named). */
 enum amber_rc amber_unit_check(struct amber_unit *u, struct amber_err *err) AMBER_MUST_CHECK;
 
-/* VACUUM (ANALYZE) of the family's tables that were deleted from (autocommit, after the commit). */
+/* VACUUM (ANALYZE) of the leaves that units of this loaded family deleted from since the last call
+ * (autocommit, after the commit). Those that somebody else has locked are left out. */
 enum amber_rc amber_unit_vacuum(struct amber_pg *pg, const struct amber_family *f,
                                 struct amber_err *err) AMBER_MUST_CHECK;
 

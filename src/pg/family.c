@@ -294,7 +294,9 @@ enum amber_rc amber_family_load(struct amber_pg *pg, const struct amber_family_s
     if (rc == AMBER_OK)
         rc = amber_pg_begin(pg, "ISOLATION LEVEL REPEATABLE READ, READ WRITE", err);
     if (rc == AMBER_OK) {
-        rc = load_all(pg, spec, &f, &found, err);
+        rc = amber_pg_exec(pg, err, "SET LOCAL lock_timeout = '10s'"); /* somebody's ALTER TABLE */
+        if (rc == AMBER_OK)
+            rc = load_all(pg, spec, &f, &found, err);
         amber_pg_rollback(pg);
     }
     if (rc == AMBER_OK)
@@ -338,8 +340,8 @@ enum amber_rc amber_family_oldest(struct amber_pg *pg, const struct amber_family
     struct amber_selection sel AMBER_AUTO_SELECTION = {0};
     struct amber_sqltext sql AMBER_AUTO_SQLTEXT = AMBER_SQLTEXT_INIT(err);
     struct amber_res *r AMBER_CLEANUP(amber_res_free_p) = NULL;
-    enum amber_rc rc = amber_selection_init(pg, f, from_us, amber_day_us(cutoff_day), pins,
-                                            n_pins, &sel, err);
+    enum amber_rc rc =
+        amber_selection_init(pg, f, from_us, amber_day_us(cutoff_day), pins, n_pins, &sel, err);
 
     if (rc != AMBER_OK)
         return rc;
@@ -372,8 +374,9 @@ enum amber_rc amber_family_timeless(struct amber_pg *pg, const struct amber_fami
     amber_sqltext_add(&sql, "SELECT count(*) - count(%a.%i), count(%a.%i) FROM ", 0U,
                       f->time_column, 0U, f->time_column);
     amber_selection_from(&sql, f, 0);
-    amber_sqltext_add(&sql, " AS %a WHERE (%a.%i IS NULL OR %a.%i = 'infinity' OR %a.%i = "
-                            "'-infinity')",
+    amber_sqltext_add(&sql,
+                      " AS %a WHERE (%a.%i IS NULL OR %a.%i = 'infinity' OR %a.%i = "
+                      "'-infinity')",
                       0U, 0U, f->time_column, 0U, f->time_column, 0U, f->time_column);
     if (f->where)
         amber_sqltext_add(&sql, " AND (%s)", f->where);

@@ -11,7 +11,8 @@
 static const char FKS_SQL[] =
     "WITH m AS (SELECT * FROM unnest($1::oid[], $2::int[]) AS u(oid, t)) "
     "SELECT c.oid, c.conname, n.nspname, r.relname, r.relkind = 'p', coalesce(s.t, -1),"
-    " nf.nspname, rf.relname, rf.relkind = 'p', d.t, c.confdeltype, c.convalidated, c.condeferrable,"
+    " nf.nspname, rf.relname, rf.relkind = 'p', d.t, c.confdeltype, c.convalidated, "
+    "c.condeferrable,"
     " NOT EXISTS (SELECT 1 FROM (SELECT relid::oid AS oid FROM pg_partition_tree(c.conrelid)"
     "   WHERE isleaf UNION SELECT c.conrelid WHERE r.relkind <> 'p') l WHERE NOT EXISTS ("
     "  SELECT 1 FROM pg_index i JOIN pg_class ic ON ic.oid = i.indexrelid JOIN pg_am m"

@@ -37,7 +37,8 @@ static enum amber_rc load_table_leaves(struct amber_pg *pg, struct amber_table *
     enum amber_rc rc;
 
     snprintf(oid, sizeof(oid), "%u", t->oid);
-    /* A bound is told for partitions of this family only: a table is not asked what it belongs to. */
+    /* A bound is told for partitions of this family only: a table is not asked what it belongs to.
+     */
     rc = amber_pg_query(
         pg, &r, err,
         "SELECT c.oid, n.nspname, c.relname,"
@@ -94,8 +95,8 @@ static enum amber_rc index_leaves(struct amber_family *f, struct amber_err *err)
         return rc;
     for (size_t t = 0; t < f->n_tables; t++)
         for (size_t l = 0; l < f->tables[t].n_leaves; l++)
-            p->by_oid[p->n_by_oid++] = (struct amber_leaf_ref){
-                .oid = f->tables[t].leaves[l].oid, .table = t, .leaf = l};
+            p->by_oid[p->n_by_oid++] =
+                (struct amber_leaf_ref){.oid = f->tables[t].leaves[l].oid, .table = t, .leaf = l};
     qsort(p->by_oid, p->n_by_oid, sizeof(*p->by_oid), leaf_ref_compare);
     return AMBER_OK;
 }
@@ -180,19 +181,20 @@ static const char DROPPABLE_SQL[] =
     " AND pg_has_role(c.relowner, 'USAGE') AND pg_has_role(p.relowner, 'USAGE')"
     " AND NOT EXISTS (SELECT 1 FROM pg_publication WHERE puballtables)"
     " AND NOT EXISTS (SELECT 1 FROM pg_publication_rel WHERE prrelid IN (c.oid, p.oid))"
-    /* views, functions, foreign keys, columns of its row type, sequences that it owns, extensions */
+    /* views, functions, foreign keys, columns of its row type, sequences that it owns, extensions
+     */
     " AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.refclassid = 'pg_class'::regclass"
     "  AND d.refobjid = c.oid AND (d.deptype = 'n' OR d.classid = 'pg_class'::regclass"
     "   AND d.deptype = 'a' AND (SELECT s.relkind FROM pg_class s WHERE s.oid = d.objid) = 'S'))"
-    " AND NOT EXISTS (SELECT 1 FROM pg_type y JOIN pg_depend d ON d.refclassid = 'pg_type'::regclass"
+    " AND NOT EXISTS (SELECT 1 FROM pg_type y JOIN pg_depend d ON d.refclassid = "
+    "'pg_type'::regclass"
     "  AND d.refobjid IN (y.oid, y.typarray) AND d.deptype = 'n' WHERE y.oid = c.reltype)"
     " AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass"
     "  AND d.objid = c.oid AND d.deptype = 'e')"
     /* these run somebody's code at DETACH and DROP */
     " AND NOT EXISTS (SELECT 1 FROM pg_event_trigger WHERE evtenabled <> 'D')";
-static const char PUBLISHED_SCHEMA_SQL[] =
-    " AND NOT EXISTS (SELECT 1 FROM pg_publication_namespace"
-    " WHERE pnnspid IN (c.relnamespace, p.relnamespace))";
+static const char PUBLISHED_SCHEMA_SQL[] = " AND NOT EXISTS (SELECT 1 FROM pg_publication_namespace"
+                                           " WHERE pnnspid IN (c.relnamespace, p.relnamespace))";
 
 static enum amber_rc load_droppable(struct amber_pg *pg, struct amber_family *f,
                                     struct amber_err *err)

@@ -11,23 +11,23 @@
 #include "sqltext_priv.h"
 
 struct amber_fk_column {
-    char *fk, *pk;                     /* owned; column names */
-    char *op_schema, *op_name;         /* owned; pk OP fk, as the constraint itself compares */
-    char *coll_schema, *coll_name;     /* owned; the pk's collation if the two differ, else NULL */
+    char *fk, *pk;                 /* owned; column names */
+    char *op_schema, *op_name;     /* owned; pk OP fk, as the constraint itself compares */
+    char *coll_schema, *coll_name; /* owned; the pk's collation if the two differ, else NULL */
 };
 /* A foreign key that references a table of the family (or a partition of it). */
 struct amber_fk {
     uint32_t oid;
-    char *name;                      /* owned */
-    char *from_schema, *from_name;   /* owned; the referencing relation as declared */
+    char *name;                    /* owned */
+    char *from_schema, *from_name; /* owned; the referencing relation as declared */
     bool from_partitioned;
-    int from;                        /* its table in the family, -1: outside */
-    char *to_schema, *to_name;       /* owned; the referenced relation */
+    int from;                  /* its table in the family, -1: outside */
+    char *to_schema, *to_name; /* owned; the referenced relation */
     bool to_partitioned;
     int to;
-    bool tree_edge;                  /* child to parent: the family is made of these */
-    bool whole;                      /* from and to are the family's tables, not partitions of them */
-    char on_delete;                  /* pg_constraint.confdeltype */
+    bool tree_edge; /* child to parent: the family is made of these */
+    bool whole;     /* from and to are the family's tables, not partitions of them */
+    char on_delete; /* pg_constraint.confdeltype */
     bool validated, deferrable, indexed;
     bool readable;                   /* we may SELECT from the referencing relation */
     struct amber_fk_column *columns; /* owned */
@@ -46,13 +46,13 @@ struct amber_family_priv {
     size_t *delete_order; /* owned; table indexes: a referencing table before the referenced one */
     bool defer;           /* the order needs constraints deferred (a deferrable cycle) */
     bool *self_ref;       /* owned; per table: it references itself */
-    bool *droppable;      /* owned; per leaf of the root: DETACH + DROP is safe as far as DDL goes */
-    bool *dirty;          /* owned; per entry of by_oid: deleted from since the last vacuum */
+    bool *droppable; /* owned; per leaf of the root: DETACH + DROP is safe as far as DDL goes */
+    bool *dirty;     /* owned; per entry of by_oid: deleted from since the last vacuum */
     struct amber_leaf_ref *by_oid; /* owned; all leaves, sorted by oid */
     size_t n_by_oid;
-    char **table_facts;   /* owned; per table: its facts (see below); n_table_facts of them */
+    char **table_facts; /* owned; per table: its facts (see below); n_table_facts of them */
     size_t n_table_facts;
-    char **leaf_facts;    /* owned; per entry of by_oid */
+    char **leaf_facts; /* owned; per entry of by_oid */
 };
 
 static inline struct amber_family_priv *amber_family_priv(const struct amber_family *f)
@@ -96,8 +96,8 @@ enum amber_rc amber_findings_rc(const struct amber_findings *f, const char *job,
 
 /* preflight.c: every check that reads the server's catalogs; needs tables, leaves and fks. */
 enum amber_rc amber_preflight_shapes(struct amber_pg *pg, const struct amber_family *f,
-                                     struct amber_findings *found, struct amber_err *err)
-    AMBER_MUST_CHECK;
+                                     struct amber_findings *found,
+                                     struct amber_err *err) AMBER_MUST_CHECK;
 enum amber_rc amber_preflight_fks(const struct amber_family *f, struct amber_findings *found,
                                   struct amber_err *err) AMBER_MUST_CHECK;
 /* Validate the condition and give its canonical form in out (owned by the caller). Aborts the
@@ -127,7 +127,7 @@ enum amber_rc amber_table_columns(struct amber_pg *pg, uint32_t oid, struct ambe
 
 /* "{1,2,3}" of all relations of the family's partition trees, with their table's index. */
 enum amber_rc amber_family_members(struct amber_pg *pg, const struct amber_family *f,
-                                   char **out_oids, char **out_tables, struct amber_err *err)
-    AMBER_MUST_CHECK;
+                                   char **out_oids, char **out_tables,
+                                   struct amber_err *err) AMBER_MUST_CHECK;
 
 #endif

@@ -38,15 +38,17 @@ static const struct check checks[] = {
      " FROM r WHERE relkind NOT IN ('r', 'p') ORDER BY 1"},
     {.sql = MEMBERS "SELECT format('%s is a temporary table: it ends with its session; archive a "
                     "permanent one', name) FROM r WHERE top AND relpersistence = 't' ORDER BY 1"},
-    {.sql = MEMBERS "SELECT format('%s is a partition of %s: name the partitioned table in the job',"
-                    " name, (SELECT format('%I.%I', n.nspname, p.relname) FROM pg_inherits i"
-                    " JOIN pg_class p ON p.oid = i.inhparent JOIN pg_namespace n"
-                    " ON n.oid = p.relnamespace WHERE i.inhrelid = r.oid))"
-                    " FROM r WHERE top AND relispartition ORDER BY 1"},
-    {.sql = MEMBERS
-     "SELECT format('%s is stored by the access method %s, whose row identities (ctid) "
-     "can''t be vouched for: ALTER TABLE %1$s SET ACCESS METHOD heap', name, a.amname)"
-     " FROM r JOIN pg_am a ON a.oid = r.relam WHERE relkind = 'r' AND a.amname <> 'heap' ORDER BY 1"},
+    {.sql =
+         MEMBERS "SELECT format('%s is a partition of %s: name the partitioned table in the job',"
+                 " name, (SELECT format('%I.%I', n.nspname, p.relname) FROM pg_inherits i"
+                 " JOIN pg_class p ON p.oid = i.inhparent JOIN pg_namespace n"
+                 " ON n.oid = p.relnamespace WHERE i.inhrelid = r.oid))"
+                 " FROM r WHERE top AND relispartition ORDER BY 1"},
+    {.sql =
+         MEMBERS "SELECT format('%s is stored by the access method %s, whose row identities (ctid) "
+                 "can''t be vouched for: ALTER TABLE %1$s SET ACCESS METHOD heap', name, a.amname)"
+                 " FROM r JOIN pg_am a ON a.oid = r.relam WHERE relkind = 'r' AND a.amname <> "
+                 "'heap' ORDER BY 1"},
     {.sql = MEMBERS
      "SELECT format('%I.%I inherits from %s: rows of inheritance children can''t be moved with "
      "their parent; ALTER TABLE %1$I.%2$I NO INHERIT %3$s, or make it a partition',"
@@ -74,21 +76,20 @@ static const struct check checks[] = {
      " JOIN pg_constraint k ON k.oid = g.tgconstraint WHERE g.tgisinternal AND k.contype = 'f'"
      " AND g.tgenabled IN ('D', 'R') GROUP BY k.conname, r.t ORDER BY 1"},
     /* 3. what we could not see or do */
-    {.sql = MEMBERS
-     "SELECT format('row security of %s hides rows from %I: run amberfs as its owner (without FORCE "
-     "ROW LEVEL SECURITY) or as a role with BYPASSRLS', name, current_user)"
-     " FROM r WHERE relkind IN ('r', 'p') AND row_security_active(oid) ORDER BY 1"},
+    {.sql = MEMBERS "SELECT format('row security of %s hides rows from %I: run amberfs as its "
+                    "owner (without FORCE "
+                    "ROW LEVEL SECURITY) or as a role with BYPASSRLS', name, current_user)"
+                    " FROM r WHERE relkind IN ('r', 'p') AND row_security_active(oid) ORDER BY 1"},
     {.sql = MEMBERS
      "SELECT format('%I has no right to %s %s: GRANT %s ON %s TO %1$I', current_user, p, name, p,"
      " name) FROM r CROSS JOIN unnest(ARRAY['SELECT', 'DELETE']) AS p"
      " WHERE relkind IN ('r', 'p') AND NOT has_table_privilege(oid, p) ORDER BY name, p DESC"},
-    {.sql = MEMBERS
-     "SELECT DISTINCT format('%I has no right to use schema %I: GRANT USAGE ON SCHEMA %2$I TO %1$I',"
-     " current_user, n.nspname) FROM r JOIN pg_namespace n ON n.oid = r.relnamespace"
-     " WHERE NOT has_schema_privilege(n.oid, 'USAGE') ORDER BY 1"},
-    {.sql = MEMBERS
-     "SELECT 'the database runs as a standby: name its primary in DATABASE_URL'"
-     " FROM r WHERE pg_is_in_recovery() LIMIT 1"},
+    {.sql = MEMBERS "SELECT DISTINCT format('%I has no right to use schema %I: GRANT USAGE ON "
+                    "SCHEMA %2$I TO %1$I',"
+                    " current_user, n.nspname) FROM r JOIN pg_namespace n ON n.oid = r.relnamespace"
+                    " WHERE NOT has_schema_privilege(n.oid, 'USAGE') ORDER BY 1"},
+    {.sql = MEMBERS "SELECT 'the database runs as a standby: name its primary in DATABASE_URL'"
+                    " FROM r WHERE pg_is_in_recovery() LIMIT 1"},
     {.sql = MEMBERS
      "SELECT 'track_counts is off, so that changes to other tables would go unnoticed: set "
      "track_counts = on in postgresql.conf' FROM r"
@@ -102,24 +103,26 @@ static const struct check checks[] = {
      " AND pg_encoding_to_char(contoencoding) = 'UTF8')"},
     /* 4. where the server itself would refuse */
     {.to_version = 149999,
-     .sql = MEMBERS "SELECT format('%s is published with its deletes but has no replica identity: "
-                    "give it a primary key, or ALTER TABLE %1$s REPLICA IDENTITY FULL', name)"
-                    " FROM r WHERE relkind = 'r' AND " PUBLISHED
-                    ")) AND CASE relreplident WHEN 'f' THEN false WHEN 'd' THEN NOT EXISTS (SELECT 1"
-                    " FROM pg_index i WHERE i.indrelid = r.oid AND i.indisprimary AND i.indisvalid)"
-                    " ELSE NOT EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = r.oid"
-                    " AND i.indisreplident) END ORDER BY 1"},
+     .sql =
+         MEMBERS "SELECT format('%s is published with its deletes but has no replica identity: "
+                 "give it a primary key, or ALTER TABLE %1$s REPLICA IDENTITY FULL', name)"
+                 " FROM r WHERE relkind = 'r' AND " PUBLISHED
+                 ")) AND CASE relreplident WHEN 'f' THEN false WHEN 'd' THEN NOT EXISTS (SELECT 1"
+                 " FROM pg_index i WHERE i.indrelid = r.oid AND i.indisprimary AND i.indisvalid)"
+                 " ELSE NOT EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = r.oid"
+                 " AND i.indisreplident) END ORDER BY 1"},
     {.from_version = 150000,
-     .sql = MEMBERS "SELECT format('%s is published with its deletes but has no replica identity: "
-                    "give it a primary key, or ALTER TABLE %1$s REPLICA IDENTITY FULL', name)"
-                    " FROM r WHERE relkind = 'r' AND " PUBLISHED
-                    " OR EXISTS (SELECT 1 FROM pg_publication_namespace s WHERE s.pnpubid = p.oid"
-                    "  AND s.pnnspid IN (SELECT relnamespace FROM pg_class WHERE oid IN ("
-                    "  SELECT r.oid UNION SELECT relid FROM pg_partition_ancestors(r.oid))))"
-                    ")) AND CASE relreplident WHEN 'f' THEN false WHEN 'd' THEN NOT EXISTS (SELECT 1"
-                    " FROM pg_index i WHERE i.indrelid = r.oid AND i.indisprimary AND i.indisvalid)"
-                    " ELSE NOT EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = r.oid"
-                    " AND i.indisreplident) END ORDER BY 1"},
+     .sql =
+         MEMBERS "SELECT format('%s is published with its deletes but has no replica identity: "
+                 "give it a primary key, or ALTER TABLE %1$s REPLICA IDENTITY FULL', name)"
+                 " FROM r WHERE relkind = 'r' AND " PUBLISHED
+                 " OR EXISTS (SELECT 1 FROM pg_publication_namespace s WHERE s.pnpubid = p.oid"
+                 "  AND s.pnnspid IN (SELECT relnamespace FROM pg_class WHERE oid IN ("
+                 "  SELECT r.oid UNION SELECT relid FROM pg_partition_ancestors(r.oid))))"
+                 ")) AND CASE relreplident WHEN 'f' THEN false WHEN 'd' THEN NOT EXISTS (SELECT 1"
+                 " FROM pg_index i WHERE i.indrelid = r.oid AND i.indisprimary AND i.indisvalid)"
+                 " ELSE NOT EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = r.oid"
+                 " AND i.indisreplident) END ORDER BY 1"},
 };
 
 /* ---- findings ---- */
@@ -143,7 +146,8 @@ enum amber_rc amber_finding(struct amber_findings *f, struct amber_err *err, con
         text = NULL;
         return amber_fail_nomem(err, "a finding", 0);
     }
-    /* A finding that doesn't fit behind the first is counted: a text cut within a remedy misleads. */
+    /* A finding that doesn't fit behind the first is counted: a text cut within a remedy misleads.
+     */
     if (f->n++ > 0 && f->text.len + 2 + (size_t)len > FINDINGS_MAX_BYTES) {
         f->n_untold++;
         return AMBER_OK;

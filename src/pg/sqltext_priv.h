@@ -42,8 +42,8 @@ enum amber_rc amber_sqltext_rc(const struct amber_sqltext *s) AMBER_MUST_CHECK;
 /* The text; "" before anything was added. */
 const char *amber_sqltext_str(const struct amber_sqltext *s);
 /* Run the statement. */
-enum amber_rc amber_sqltext_exec(const struct amber_sqltext *s, struct amber_pg *pg)
-    AMBER_MUST_CHECK;
+enum amber_rc amber_sqltext_exec(const struct amber_sqltext *s,
+                                 struct amber_pg *pg) AMBER_MUST_CHECK;
 enum amber_rc amber_sqltext_query(const struct amber_sqltext *s, struct amber_pg *pg,
                                   struct amber_res **out) AMBER_MUST_CHECK;
 

@@ -280,7 +280,8 @@ static enum amber_rc load_column(const struct catalog *cat, size_t row, struct a
     if (rc == AMBER_OK)
         rc = resolve(cat, type_oid, type, 0, &c->type, err);
     if (rc == AMBER_OK && is_pseudo(cat, type_oid, 0))
-        rc = amber_buf_printf(unsafe, err, "%s\"%s\" (%s)", unsafe->len > 0 ? ", " : "", name, type);
+        rc =
+            amber_buf_printf(unsafe, err, "%s\"%s\" (%s)", unsafe->len > 0 ? ", " : "", name, type);
     prune(&c->type);
     c->not_null = amber_res_bool(cat->attrs, row, A_NOT_NULL);
     c->generated = amber_res_bool(cat->attrs, row, A_GENERATED);
@@ -325,11 +326,11 @@ enum amber_rc amber_table_schema(struct amber_pg *pg, const char *schema, const 
 {
     struct amber_res *r AMBER_CLEANUP(amber_res_free_p) = NULL;
     const char *params[] = {schema, name};
-    enum amber_rc rc = amber_pg_query(
-        pg, &r, err,
-        "SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'f')",
-        2, params);
+    enum amber_rc rc =
+        amber_pg_query(pg, &r, err,
+                       "SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+                       " WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'f')",
+                       2, params);
 
     if (rc != AMBER_OK)
         return rc;

@@ -25,7 +25,8 @@
 
 /* ---- which leaves ---- */
 
-/* Local time may jump: leaves are told apart by instants only where that is the column's own order. */
+/* Local time may jump: leaves are told apart by instants only where that is the column's own order.
+ */
 static bool is_plain_time(const struct amber_family *f)
 {
     return f->time_kind == AMBER_TIME_TIMESTAMPTZ || strcmp(f->zone, "UTC") == 0;
@@ -217,12 +218,11 @@ static enum amber_rc find_cap(struct amber_unit *u, char **out_literal, int64_t 
     if (rc != AMBER_OK)
         return rc;
     if (amber_res_rows(r) != 1)
-        return amber_fail(err, AMBER_E_DB, "job %s: the rows counted can't be found again",
-                          f->job);
+        return amber_fail(err, AMBER_E_DB, "job %s: the rows counted can't be found again", f->job);
     *out_us = amber_res_int(r, 0, 1);
     *out_min_us = amber_res_int(r, 0, 2);
     return amber_asprintf(out_literal, err, "%s '%s'",
-                          date                                         ? "date"
+                          date                                   ? "date"
                           : f->time_kind == AMBER_TIME_TIMESTAMP ? "timestamp"
                                                                  : "timestamptz",
                           amber_res_get(r, 0, 0));
@@ -269,7 +269,8 @@ static enum amber_rc apply_cap(struct amber_unit *u, struct amber_err *err)
 static enum amber_rc list_partitions(struct amber_unit *u, struct amber_err *err)
 {
     const struct amber_table *root = &u->cfg.family->tables[0];
-    enum amber_rc rc = amber_calloc(root->n_leaves + 1, sizeof(*u->partitions), &u->partitions, err);
+    enum amber_rc rc =
+        amber_calloc(root->n_leaves + 1, sizeof(*u->partitions), &u->partitions, err);
 
     for (size_t l = 0; rc == AMBER_OK && l < root->n_leaves; l++)
         if (u->drop[l])
@@ -471,10 +472,11 @@ static bool is_too_large(const struct amber_err *err)
 static enum amber_rc export_failed(const struct amber_leaf *leaf, struct amber_err *err)
 {
     if (is_too_large(err))
-        return amber_fail(err, AMBER_E_LIMIT,
-                          "a row of \"%s\".\"%s\" is too large for COPY (its text passes 1 GiB): it "
-                          "has to stay",
-                          leaf->schema, leaf->name);
+        return amber_fail(
+            err, AMBER_E_LIMIT,
+            "a row of \"%s\".\"%s\" is too large for COPY (its text passes 1 GiB): it "
+            "has to stay",
+            leaf->schema, leaf->name);
     return amber_wrap(err, "reading \"%s\".\"%s\"", leaf->schema, leaf->name);
 }
 

@@ -17,7 +17,8 @@ static enum amber_rc read_statistics(struct amber_unit *u, struct amber_res **ou
     return amber_pg_query(
         u->cfg.pg, out, err,
         "SELECT * FROM (SELECT c.oid, format('%I.%I', n.nspname, c.relname),"
-        " pg_stat_get_xact_tuples_inserted(c.oid) AS i, pg_stat_get_xact_tuples_updated(c.oid) AS u,"
+        " pg_stat_get_xact_tuples_inserted(c.oid) AS i, pg_stat_get_xact_tuples_updated(c.oid) AS "
+        "u,"
         " pg_stat_get_xact_tuples_deleted(c.oid) AS d FROM pg_class c JOIN pg_namespace n"
         " ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'"
         " AND n.nspname NOT IN ('pg_catalog', 'pg_toast', 'amberfs') OFFSET 0) q"

@@ -80,7 +80,8 @@ static enum amber_rc delete_from(struct deletion *d, const struct amber_leaf *le
         amber_selection_from(&sql, d->u->cfg.family, d->table);
     amber_sqltext_add(&sql, " AS %a WHERE ", 0U);
     amber_selection_where(&sql, &d->u->sel, d->table, 0);
-    amber_sqltext_add(&sql, " RETURNING %a.tableoid::oid, %a.ctid) TO STDOUT (FORMAT text)", 0U, 0U);
+    amber_sqltext_add(&sql, " RETURNING %a.tableoid::oid, %a.ctid) TO STDOUT (FORMAT text)", 0U,
+                      0U);
     rc = amber_sqltext_rc(&sql);
     return rc != AMBER_OK ? rc : take_identities(d, amber_sqltext_str(&sql), true, err);
 }
@@ -92,8 +93,9 @@ static enum amber_rc list_leaf(struct deletion *d, const struct amber_leaf *leaf
     struct amber_sqltext sql AMBER_AUTO_SQLTEXT = AMBER_SQLTEXT_INIT(err);
     enum amber_rc rc;
 
-    amber_sqltext_add(&sql, "COPY (SELECT %a.tableoid::oid, %a.ctid FROM ONLY %t AS %a) TO STDOUT"
-                            " (FORMAT text)",
+    amber_sqltext_add(&sql,
+                      "COPY (SELECT %a.tableoid::oid, %a.ctid FROM ONLY %t AS %a) TO STDOUT"
+                      " (FORMAT text)",
                       0U, 0U, leaf->schema, leaf->name, 0U);
     rc = amber_sqltext_rc(&sql);
     return rc != AMBER_OK ? rc : take_identities(d, amber_sqltext_str(&sql), false, err);
@@ -106,7 +108,8 @@ static enum amber_rc delete_table(struct amber_unit *u, size_t table,
     struct deletion d = {.u = u, .table = table};
     enum amber_rc rc = amber_failpoint("delete-table", err);
 
-    /* Rows of different partitions may reference each other: one statement sees all of them gone. */
+    /* Rows of different partitions may reference each other: one statement sees all of them gone.
+     */
     bool at_once = t->partitioned && u->fp->self_ref[table];
     if (rc == AMBER_OK && at_once)
         rc = delete_from(&d, NULL, err);
@@ -138,9 +141,9 @@ static enum amber_rc drop_partition(struct amber_unit *u, const struct amber_lea
     amber_sqltext_add(&sql, "ALTER TABLE %t DETACH PARTITION %t; DROP TABLE %t", root->schema,
                       root->name, leaf->schema, leaf->name, leaf->schema, leaf->name);
     rc = amber_sqltext_exec(&sql, u->cfg.pg);
-    return rc == AMBER_OK ? rc
-                          : amber_wrap(err, "dropping partition \"%s\".\"%s\"", leaf->schema,
-                                       leaf->name);
+    return rc == AMBER_OK
+               ? rc
+               : amber_wrap(err, "dropping partition \"%s\".\"%s\"", leaf->schema, leaf->name);
 }
 
 enum amber_rc amber_unit_delete(struct amber_unit *u, const struct amber_unit_table *exported,

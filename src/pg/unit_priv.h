@@ -5,8 +5,9 @@
  * the job's own condition, whose columns stand there unqualified, is never ambiguous:
  *
  *   root    amber_0.time >= lit AND amber_0.time < lit AND (where) AND NOT (a pin's range)
- *           AND NOT EXISTS (SELECT 1 FROM pg_temp.amberfs_stay AS s WHERE s.o = amber_0.tableoid ...)
- *   child   EXISTS (SELECT 1 FROM parent AS amber_1 WHERE amber_1.pk = amber_0.fk AND <parent's>)
+ *           AND NOT EXISTS (SELECT 1 FROM pg_temp.amberfs_stay AS s WHERE s.o = amber_0.tableoid
+ * ...) child   EXISTS (SELECT 1 FROM parent AS amber_1 WHERE amber_1.pk = amber_0.fk AND
+ * <parent's>)
  */
 #ifndef AMBER_UNIT_PRIV_H
 #define AMBER_UNIT_PRIV_H
@@ -36,14 +37,14 @@ struct amber_selection {
     bool from_open;                    /* from is -infinity, which doesn't belong to the range */
     char **pins;                       /* owned; n_pins pairs of literals, [from, to) */
     size_t n_pins;
-    bool stay;                         /* rows in pg_temp.amberfs_stay don't move */
+    bool stay; /* rows in pg_temp.amberfs_stay don't move */
 };
 #define AMBER_AUTO_SELECTION AMBER_CLEANUP(amber_selection_clear)
 enum amber_rc amber_selection_init(struct amber_pg *pg, const struct amber_family *f,
                                    int64_t from_us, int64_t to_us,
                                    const struct amber_day_range *pins, size_t n_pins,
-                                   struct amber_selection *out, struct amber_err *err)
-    AMBER_MUST_CHECK;
+                                   struct amber_selection *out,
+                                   struct amber_err *err) AMBER_MUST_CHECK;
 void amber_selection_clear(struct amber_selection *s);
 
 /* The condition under which a row of table, known by the alias of depth, moves. */
@@ -66,13 +67,13 @@ struct amber_unit {
     struct amber_selection sel;
     int64_t from_us, to_us;
     struct amber_unit_stayed stayed;
-    bool *drop;          /* owned; per leaf of the root: to be dropped */
-    bool *skip;          /* owned; per leaf of the root: out of the range, holds nothing that moves */
+    bool *drop; /* owned; per leaf of the root: to be dropped */
+    bool *skip; /* owned; per leaf of the root: out of the range, holds nothing that moves */
     struct amber_partition *partitions; /* borrowed strings of the family; the array is owned */
     size_t n_partitions;
-    uint64_t *deleted;   /* owned; per entry of fp->by_oid: rows deleted (not dropped) */
+    uint64_t *deleted;        /* owned; per entry of fp->by_oid: rows deleted (not dropped) */
     struct amber_res *before; /* owned; transaction statistics at the start */
-    bool began;          /* the transaction is ours to roll back */
+    bool began;               /* the transaction is ours to roll back */
 };
 
 /* Leaf holds nothing that moves, by its range. */

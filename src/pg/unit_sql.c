@@ -45,7 +45,8 @@ static enum amber_rc resolve_literals(struct amber_pg *pg, const struct amber_fa
     amber_sqltext_add(&sql, date ? "SELECT CASE WHEN NOT isfinite(l) THEN l::date WHEN l ="
                                    " date_trunc('day', l) THEN l::date ELSE l::date + 1 END"
                                  : "SELECT l");
-    amber_sqltext_add(&sql, " FROM (SELECT ord, x AT TIME ZONE %l AS l FROM unnest(ARRAY[", f->zone);
+    amber_sqltext_add(&sql, " FROM (SELECT ord, x AT TIME ZONE %l AS l FROM unnest(ARRAY[",
+                      f->zone);
     for (size_t i = 0; i < n; i++) {
         format_instant(us[i], text, sizeof(text));
         amber_sqltext_add(&sql, "%stimestamptz %l", i == 0 ? "" : ", ", text);

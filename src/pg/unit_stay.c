@@ -30,14 +30,16 @@ static void alias(char out[32], const char *prefix, size_t t)
 static void add_root_scope(struct amber_sqltext *sql, const struct amber_selection *sel,
                            const char *relation, const char *as)
 {
-    amber_sqltext_add(sql, "(SELECT %a.tableoid AS \"amberfs o\", %a.ctid AS \"amberfs c\", %a.*"
-                           " FROM %s AS %a WHERE ",
+    amber_sqltext_add(sql,
+                      "(SELECT %a.tableoid AS \"amberfs o\", %a.ctid AS \"amberfs c\", %a.*"
+                      " FROM %s AS %a WHERE ",
                       0U, 0U, 0U, relation, 0U);
     amber_selection_where(sql, sel, 0, 0);
     amber_sqltext_add(sql, ") AS %s", as);
 }
 
-/* Joins from a table up to its moving root row. relation: SQL of the table itself or a partition. */
+/* Joins from a table up to its moving root row. relation: SQL of the table itself or a partition.
+ */
 static void add_climb(struct amber_sqltext *sql, const struct amber_selection *sel, size_t table,
                       const char *relation, const char *prefix)
 {
@@ -112,8 +114,9 @@ static enum amber_rc seed_by_fk(struct amber_unit *u, const struct amber_fk *fk,
     alias(target, "b", (size_t)fk->to);
     alias(root, "b", 0);
     add_relation(&to, fk, false);
-    amber_sqltext_add(&sql, "INSERT INTO pg_temp.amberfs_seed SELECT DISTINCT %s.\"amberfs o\","
-                            " %s.\"amberfs c\", false FROM ",
+    amber_sqltext_add(&sql,
+                      "INSERT INTO pg_temp.amberfs_seed SELECT DISTINCT %s.\"amberfs o\","
+                      " %s.\"amberfs c\", false FROM ",
                       root, root);
     add_climb(&sql, &u->sel, (size_t)fk->to, amber_sqltext_str(&to), "b");
     amber_sqltext_add(&sql, " WHERE EXISTS (SELECT 1 FROM ");
@@ -266,7 +269,8 @@ static enum amber_rc close_over(struct amber_unit *u, struct amber_err *err)
             u->cfg.pg, err,
             "INSERT INTO pg_temp.amberfs_stay WITH RECURSIVE reach(o, c) AS ("
             "SELECT o, c::text FROM pg_temp.amberfs_seed UNION SELECT l.bo, l.bc FROM reach r"
-            " JOIN pg_temp.amberfs_link l ON l.ao = r.o AND l.ac = r.c) SELECT o, c::tid FROM reach;"
+            " JOIN pg_temp.amberfs_link l ON l.ao = r.o AND l.ac = r.c) SELECT o, c::tid FROM "
+            "reach;"
             "ANALYZE pg_temp.amberfs_stay");
     return rc;
 }
@@ -274,11 +278,11 @@ static enum amber_rc close_over(struct amber_unit *u, struct amber_err *err)
 static enum amber_rc count_stayed(struct amber_unit *u, struct amber_err *err)
 {
     struct amber_res *r AMBER_CLEANUP(amber_res_free_p) = NULL;
-    enum amber_rc rc = amber_pg_query(
-        u->cfg.pg, &r, err,
-        "SELECT (SELECT count(*) FROM pg_temp.amberfs_stay),"
-        " (SELECT count(*) FROM (SELECT DISTINCT o, c::text FROM pg_temp.amberfs_seed WHERE large) q)",
-        0, NULL);
+    enum amber_rc rc = amber_pg_query(u->cfg.pg, &r, err,
+                                      "SELECT (SELECT count(*) FROM pg_temp.amberfs_stay),"
+                                      " (SELECT count(*) FROM (SELECT DISTINCT o, c::text FROM "
+                                      "pg_temp.amberfs_seed WHERE large) q)",
+                                      0, NULL);
 
     if (rc != AMBER_OK)
         return rc;
@@ -302,8 +306,7 @@ enum amber_rc amber_unit_find_stay(struct amber_unit *u, struct amber_err *err)
     if (rc == AMBER_OK && seeds > 0)
         rc = count_stayed(u, err);
     if (rc != AMBER_OK)
-        return amber_wrap(err, "job %s: looking for rows that have to stay",
-                          u->cfg.family->job);
+        return amber_wrap(err, "job %s: looking for rows that have to stay", u->cfg.family->job);
     u->sel.stay = seeds > 0;
     return AMBER_OK;
 }

@@ -58,25 +58,31 @@ static const struct shape {
     bool family;
     const char *object, *remedy;
 } shapes[] = {
-    {"cascade", "CREATE TABLE app.o (x int CONSTRAINT o_fk REFERENCES app.root ON DELETE CASCADE);"
-                "CREATE INDEX ON app.o (x)",
+    {"cascade",
+     "CREATE TABLE app.o (x int CONSTRAINT o_fk REFERENCES app.root ON DELETE CASCADE);"
+     "CREATE INDEX ON app.o (x)",
      true, "\"o_fk\" of \"app\".\"o\"", "NO ACTION"},
-    {"set null", "CREATE TABLE app.o (x int CONSTRAINT o_fk REFERENCES app.kid ON DELETE SET NULL);"
-                 "CREATE INDEX ON app.o (x)",
+    {"set null",
+     "CREATE TABLE app.o (x int CONSTRAINT o_fk REFERENCES app.kid ON DELETE SET NULL);"
+     "CREATE INDEX ON app.o (x)",
      true, "\"o_fk\" of \"app\".\"o\" references \"app\".\"kid\" with ON DELETE SET NULL",
      "add that table to the job as a child"},
-    {"set default", "CREATE TABLE app.o (x int REFERENCES app.root ON DELETE SET DEFAULT);"
-                    "CREATE INDEX ON app.o (x)",
+    {"set default",
+     "CREATE TABLE app.o (x int REFERENCES app.root ON DELETE SET DEFAULT);"
+     "CREATE INDEX ON app.o (x)",
      true, "ON DELETE SET DEFAULT", "NO ACTION"},
-    {"self cascade", "ALTER TABLE app.root ADD up int REFERENCES app.root ON DELETE CASCADE;"
-                     "CREATE INDEX ON app.root (up)",
+    {"self cascade",
+     "ALTER TABLE app.root ADD up int REFERENCES app.root ON DELETE CASCADE;"
+     "CREATE INDEX ON app.root (up)",
      true, "\"root_up_fkey\"", "make the key ON DELETE NO ACTION"},
-    {"kid outside cascades", "ALTER TABLE app.kid DROP CONSTRAINT kid_root_id_fkey, ADD FOREIGN KEY"
-                             " (root_id) REFERENCES app.root ON DELETE CASCADE",
+    {"kid outside cascades",
+     "ALTER TABLE app.kid DROP CONSTRAINT kid_root_id_fkey, ADD FOREIGN KEY"
+     " (root_id) REFERENCES app.root ON DELETE CASCADE",
      false, "\"kid_root_id_fkey\"", "add that table"},
-    {"row trigger", "CREATE FUNCTION app.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD;"
-                    " END'; CREATE TRIGGER gone BEFORE DELETE ON app.kid FOR EACH ROW EXECUTE"
-                    " FUNCTION app.f()",
+    {"row trigger",
+     "CREATE FUNCTION app.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD;"
+     " END'; CREATE TRIGGER gone BEFORE DELETE ON app.kid FOR EACH ROW EXECUTE"
+     " FUNCTION app.f()",
      true, "trigger gone of app.kid fires on DELETE", "ALTER TABLE app.kid DISABLE TRIGGER gone"},
     {"statement trigger",
      "CREATE FUNCTION app.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
@@ -87,32 +93,40 @@ static const struct shape {
      "rule keep of app.kid", "DROP RULE keep ON app.kid"},
     {"inheritance", "CREATE TABLE app.heir () INHERITS (app.kid)", true,
      "app.heir inherits from app.kid", "NO INHERIT app.kid"},
-    {"published", "CREATE TABLE app.bare (at timestamptz, root_id int REFERENCES app.root);"
-                  "ALTER TABLE app.kid DROP CONSTRAINT kid_pkey; CREATE PUBLICATION p FOR TABLE app.kid",
+    {"published",
+     "CREATE TABLE app.bare (at timestamptz, root_id int REFERENCES app.root);"
+     "ALTER TABLE app.kid DROP CONSTRAINT kid_pkey; CREATE PUBLICATION p FOR TABLE app.kid",
      true, "app.kid is published", "ALTER TABLE app.kid REPLICA IDENTITY FULL"},
-    {"published, all", "ALTER TABLE app.kid DROP CONSTRAINT kid_pkey; CREATE PUBLICATION p FOR ALL"
-                       " TABLES",
+    {"published, all",
+     "ALTER TABLE app.kid DROP CONSTRAINT kid_pkey; CREATE PUBLICATION p FOR ALL"
+     " TABLES",
      true, "app.kid is published", "REPLICA IDENTITY FULL"},
-    {"published, nothing", "ALTER TABLE app.kid REPLICA IDENTITY NOTHING;"
-                           "CREATE PUBLICATION p FOR TABLE app.kid",
+    {"published, nothing",
+     "ALTER TABLE app.kid REPLICA IDENTITY NOTHING;"
+     "CREATE PUBLICATION p FOR TABLE app.kid",
      true, "app.kid is published", "REPLICA IDENTITY FULL"},
     {"no index", "DROP INDEX app.kid_root_id_idx", true, "\"kid_root_id_fkey\"",
      "CREATE INDEX ON \"app\".\"kid\" (\"root_id\")"},
-    {"partial index", "DROP INDEX app.kid_root_id_idx; CREATE INDEX ON app.kid (root_id) WHERE id > 5",
-     true, "\"kid_root_id_fkey\"", "CREATE INDEX"},
-    {"index on more in front", "DROP INDEX app.kid_root_id_idx; CREATE INDEX ON app.kid (id, root_id)",
-     true, "\"kid_root_id_fkey\"", "CREATE INDEX"},
+    {"partial index",
+     "DROP INDEX app.kid_root_id_idx; CREATE INDEX ON app.kid (root_id) WHERE id > 5", true,
+     "\"kid_root_id_fkey\"", "CREATE INDEX"},
+    {"index on more in front",
+     "DROP INDEX app.kid_root_id_idx; CREATE INDEX ON app.kid (id, root_id)", true,
+     "\"kid_root_id_fkey\"", "CREATE INDEX"},
     {"no key", "ALTER TABLE app.kid DROP CONSTRAINT kid_root_id_fkey", true,
      "\"app\".\"kid\" has no foreign key to \"app\".\"root\"", "ADD FOREIGN KEY"},
-    {"two keys", "ALTER TABLE app.kid ADD other int REFERENCES app.root; CREATE INDEX ON app.kid (other)",
-     true, "has 2 foreign keys", "say in the job which columns"},
-    {"not validated", "ALTER TABLE app.kid DROP CONSTRAINT kid_root_id_fkey, ADD CONSTRAINT k FOREIGN"
-                      " KEY (root_id) REFERENCES app.root NOT VALID",
+    {"two keys",
+     "ALTER TABLE app.kid ADD other int REFERENCES app.root; CREATE INDEX ON app.kid (other)", true,
+     "has 2 foreign keys", "say in the job which columns"},
+    {"not validated",
+     "ALTER TABLE app.kid DROP CONSTRAINT kid_root_id_fkey, ADD CONSTRAINT k FOREIGN"
+     " KEY (root_id) REFERENCES app.root NOT VALID",
      true, "\"k\" of \"app\".\"kid\" is not validated", "VALIDATE CONSTRAINT \"k\""},
     {"enforcement off", "ALTER TABLE app.root DISABLE TRIGGER ALL", true,
      "enforce foreign key kid_root_id_fkey are disabled on app.root", "ENABLE TRIGGER ALL"},
-    {"circle", "ALTER TABLE app.root ADD last_kid int CONSTRAINT back REFERENCES app.kid;"
-               "CREATE INDEX ON app.root (last_kid)",
+    {"circle",
+     "ALTER TABLE app.root ADD last_kid int CONSTRAINT back REFERENCES app.kid;"
+     "CREATE INDEX ON app.root (last_kid)",
      true, "\"back\" of \"app\".\"root\" closes a circle", "DEFERRABLE"},
     {"time of another type", "ALTER TABLE app.root ALTER at TYPE text", true,
      "\"at\" of \"app\".\"root\" is of type text", "timestamptz, timestamp or date"},
@@ -180,16 +194,18 @@ static void shape_partition_parts_refused(void **state)
     static const struct fx_job part = {.tables = {{.name = "p1"}}};
     static const struct fx_job whole = {.tables = {{.name = "p"}}};
     (void)state;
-    fx_schema("CREATE TABLE app.p (at timestamptz) PARTITION BY RANGE (at);"
-              "CREATE TABLE app.p1 PARTITION OF app.p FOR VALUES FROM ('2024-01-01') TO ('2024-02-01');"
-              "CREATE FUNCTION app.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'");
+    fx_schema(
+        "CREATE TABLE app.p (at timestamptz) PARTITION BY RANGE (at);"
+        "CREATE TABLE app.p1 PARTITION OF app.p FOR VALUES FROM ('2024-01-01') TO ('2024-02-01');"
+        "CREATE FUNCTION app.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'");
     REFUSED(fx_pg, &part, "app.p1 is a partition of app.p", "name the partitioned table");
     fx_sql(fx_pg, "CREATE TRIGGER g BEFORE DELETE ON app.p1 FOR EACH ROW EXECUTE FUNCTION app.f()");
     REFUSED(fx_pg, &whole, "trigger g of app.p1");
-    fx_sql(fx_pg, "DROP TRIGGER g ON app.p1; DROP FOREIGN DATA WRAPPER IF EXISTS nothing CASCADE;"
-                  "CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER s FOREIGN DATA WRAPPER nothing;"
-                  "CREATE FOREIGN TABLE app.far PARTITION OF app.p FOR VALUES FROM ('2024-02-01')"
-                  " TO ('2024-03-01') SERVER s");
+    fx_sql(fx_pg,
+           "DROP TRIGGER g ON app.p1; DROP FOREIGN DATA WRAPPER IF EXISTS nothing CASCADE;"
+           "CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER s FOREIGN DATA WRAPPER nothing;"
+           "CREATE FOREIGN TABLE app.far PARTITION OF app.p FOR VALUES FROM ('2024-02-01')"
+           " TO ('2024-03-01') SERVER s");
     REFUSED(fx_pg, &whole, "app.far is a foreign table", "detach it");
     fx_sql(fx_pg, "DROP FOREIGN DATA WRAPPER nothing CASCADE");
 }
@@ -221,9 +237,10 @@ static void findings_several_told_at_once(void **state)
 {
     (void)state;
     fx_schema(BASE);
-    fx_sql(fx_pg, "DROP INDEX app.kid_root_id_idx; CREATE RULE keep AS ON DELETE TO app.kid DO INSTEAD"
-                  " NOTHING; CREATE TABLE app.o (x int REFERENCES app.root ON DELETE CASCADE);"
-                  "CREATE INDEX ON app.o (x)");
+    fx_sql(fx_pg,
+           "DROP INDEX app.kid_root_id_idx; CREATE RULE keep AS ON DELETE TO app.kid DO INSTEAD"
+           " NOTHING; CREATE TABLE app.o (x int REFERENCES app.root ON DELETE CASCADE);"
+           "CREATE INDEX ON app.o (x)");
     REFUSED(fx_pg, &FAMILY, "rule keep", "CREATE INDEX", "ON DELETE CASCADE");
 }
 
@@ -345,7 +362,8 @@ static void schema_types_resolved_as_row_to_json_does(void **state)
     (void)state;
     fx_schema(
         "CREATE DOMAIN app.pos AS int CHECK (VALUE > 0); CREATE DOMAIN app.list AS numeric(6,2)[];"
-        "CREATE TYPE app.mood AS ENUM ('ok'); CREATE TYPE app.pair AS (a int, \"b c\" app.mood, l app.pos[]);"
+        "CREATE TYPE app.mood AS ENUM ('ok'); CREATE TYPE app.pair AS (a int, \"b c\" app.mood, l "
+        "app.pos[]);"
         "CREATE TYPE app.temp AS RANGE (subtype = float8);"
         "CREATE FUNCTION app.temp_json(app.temp) RETURNS json LANGUAGE sql IMMUTABLE AS"
         " $$SELECT json_build_array(lower($1))$$;"
@@ -353,8 +371,10 @@ static void schema_types_resolved_as_row_to_json_does(void **state)
         "CREATE TYPE app.holder AS (t app.temp[]);"
         "CREATE TABLE app.t (gone int, i2 int2, n numeric(12,6), b bool, j json, jb jsonb, d date,"
         " ts timestamp(3), tz timestamptz, arr int[][], boxes box[], vec int2vector, ov oidvector,"
-        " o oid, pt point, nm name, x xml, dom app.pos, li app.list, mood app.mood, moods app.mood[],"
-        " pr app.pair, prs app.pair[], rng int4range, srv app.temp, srvs app.temp[], hold app.holder,"
+        " o oid, pt point, nm name, x xml, dom app.pos, li app.list, mood app.mood, moods "
+        "app.mood[],"
+        " pr app.pair, prs app.pair[], rng int4range, srv app.temp, srvs app.temp[], hold "
+        "app.holder,"
         " gen int GENERATED ALWAYS AS (i2 + 1) STORED, ida int GENERATED ALWAYS AS IDENTITY,"
         " idd int GENERATED BY DEFAULT AS IDENTITY, v varchar(9) NOT NULL);"
         "ALTER TABLE app.t DROP gone");
@@ -410,7 +430,8 @@ static void schema_hstore_known_by_its_extension(void **state)
     (void)state;
     if (fx_int("SELECT count(*) FROM pg_available_extensions WHERE name = 'hstore'") == 0)
         skip();
-    fx_schema("CREATE EXTENSION hstore SCHEMA app; CREATE TABLE app.t (h app.hstore, hs app.hstore[])");
+    fx_schema(
+        "CREATE EXTENSION hstore SCHEMA app; CREATE TABLE app.t (h app.hstore, hs app.hstore[])");
     fx_ok(amber_table_schema(fx_pg, "app", "t", &s, &err), err);
     assert_kind(&s, "h", AMBER_KIND_HSTORE, "app.hstore");
     assert_kind(&s, "hs", AMBER_KIND_ARRAY, "app.hstore[]");
@@ -422,13 +443,14 @@ static void leaves_ranges_and_order(void **state)
 {
     static const struct fx_job job = {.tables = {{.name = "p"}}};
     (void)state;
-    fx_schema("CREATE TABLE app.p (at timestamptz, k int) PARTITION BY RANGE (at);"
-              "CREATE TABLE app.z_old PARTITION OF app.p FOR VALUES FROM (MINVALUE) TO ('2024-01-01');"
-              "CREATE TABLE app.b PARTITION OF app.p FOR VALUES FROM ('2024-02-01') TO (MAXVALUE);"
-              "CREATE TABLE app.c PARTITION OF app.p FOR VALUES FROM ('2024-01-01') TO"
-              " ('2024-02-01') PARTITION BY LIST (k);"
-              "CREATE TABLE app.c1 PARTITION OF app.c FOR VALUES IN (1);"
-              "CREATE TABLE app.d PARTITION OF app.p DEFAULT");
+    fx_schema(
+        "CREATE TABLE app.p (at timestamptz, k int) PARTITION BY RANGE (at);"
+        "CREATE TABLE app.z_old PARTITION OF app.p FOR VALUES FROM (MINVALUE) TO ('2024-01-01');"
+        "CREATE TABLE app.b PARTITION OF app.p FOR VALUES FROM ('2024-02-01') TO (MAXVALUE);"
+        "CREATE TABLE app.c PARTITION OF app.p FOR VALUES FROM ('2024-01-01') TO"
+        " ('2024-02-01') PARTITION BY LIST (k);"
+        "CREATE TABLE app.c1 PARTITION OF app.c FOR VALUES IN (1);"
+        "CREATE TABLE app.d PARTITION OF app.p DEFAULT");
     const struct amber_table *t = &fx_family(&job)->tables[0];
     assert_true(t->partitioned);
     assert_int_equal(t->n_leaves, 4);
@@ -454,28 +476,36 @@ static void due_oldest_cutoff_timeless(void **state)
     bool found = false;
     (void)state;
     fx_schema(BASE);
-    fx_sql(fx_pg, "INSERT INTO app.root VALUES (1, '-infinity', true), (2, '2024-01-05 10:00+00', true),"
-                  " (3, '2024-01-06 23:59:59.999999+00', true), (4, '2024-01-07 00:00:00.000001+00', true),"
-                  " (5, 'infinity', true), (6, NULL, true), (7, '2023-01-01', false), (8, NULL, false),"
-                  " (9, '0044-03-15 12:00:00.5+00 BC', NULL)");
+    fx_sql(
+        fx_pg,
+        "INSERT INTO app.root VALUES (1, '-infinity', true), (2, '2024-01-05 10:00+00', true),"
+        " (3, '2024-01-06 23:59:59.999999+00', true), (4, '2024-01-07 00:00:00.000001+00', true),"
+        " (5, 'infinity', true), (6, NULL, true), (7, '2023-01-01', false), (8, NULL, false),"
+        " (9, '0044-03-15 12:00:00.5+00 BC', NULL)");
     job.where = "flag";
     const struct amber_family *f = fx_family(&job);
-    fx_ok(amber_family_oldest(fx_pg, f, INT64_MIN, DAY(2024, 2, 1), NULL, 0, &us, &found, &err), err);
+    fx_ok(amber_family_oldest(fx_pg, f, INT64_MIN, DAY(2024, 2, 1), NULL, 0, &us, &found, &err),
+          err);
     assert_true(found && us == US(2024, 1, 5) + INT64_C(36000000000));
-    fx_ok(amber_family_oldest(fx_pg, f, INT64_MIN, DAY(2024, 2, 1), &pin, 1, &us, &found, &err), err);
+    fx_ok(amber_family_oldest(fx_pg, f, INT64_MIN, DAY(2024, 2, 1), &pin, 1, &us, &found, &err),
+          err);
     assert_true(found && us == US(2024, 1, 7) + 1);
-    fx_ok(amber_family_oldest(fx_pg, f, US(2024, 1, 5), DAY(2024, 1, 5), NULL, 0, &us, &found, &err), err);
+    fx_ok(
+        amber_family_oldest(fx_pg, f, US(2024, 1, 5), DAY(2024, 1, 5), NULL, 0, &us, &found, &err),
+        err);
     assert_false(found);
     fx_ok(amber_family_timeless(fx_pg, f, &nulls, &infinite, &err), err);
     assert_int_equal(nulls, 1);
     assert_int_equal(infinite, 2);
     f = fx_family(&ROOT);
-    fx_ok(amber_family_oldest(fx_pg, f, INT64_MIN, DAY(2024, 2, 1), NULL, 0, &us, &found, &err), err);
+    fx_ok(amber_family_oldest(fx_pg, f, INT64_MIN, DAY(2024, 2, 1), NULL, 0, &us, &found, &err),
+          err);
     assert_true(found && us == US(-43, 3, 15) + INT64_C(43200500000));
     fx_ok(amber_family_cutoff(fx_pg, 3, 1, &day, &err), err);
-    assert_int_equal(day,
-                     amber_day_add_months(fx_int("SELECT (now() AT TIME ZONE 'UTC')::date - '1970-01-01'"),
-                                          -1) - 3);
+    assert_int_equal(
+        day,
+        amber_day_add_months(fx_int("SELECT (now() AT TIME ZONE 'UTC')::date - '1970-01-01'"), -1) -
+            3);
     assert_int_equal(amber_family_cutoff(fx_pg, -1, 0, &day, &err), AMBER_E_INVALID);
 }
 

@@ -11,7 +11,8 @@ static const struct fx_job ROOT = {.tables = {{.name = "root"}}};
 static const struct fx_job FAMILY = {.tables = {{.name = "root"}, {.name = "kid", .parent = 0}}};
 static const char FAMILY_SQL[] =
     "CREATE TABLE app.root (id int PRIMARY KEY, at timestamptz, n int DEFAULT 0);"
-    "CREATE TABLE app.kid (id int PRIMARY KEY, r int REFERENCES app.root %s); CREATE INDEX ON app.kid (r);"
+    "CREATE TABLE app.kid (id int PRIMARY KEY, r int REFERENCES app.root %s); CREATE INDEX ON "
+    "app.kid (r);"
     "INSERT INTO app.root VALUES (1, '2024-01-01'), (2, '2024-01-02'), (3, '2024-02-02');"
     "INSERT INTO app.kid VALUES (10, 1), (20, 2), (30, 3)";
 static struct amber_pg *other;
@@ -74,7 +75,8 @@ static void begin_and_wait(struct beginner *b, const struct amber_unit_config *c
     *b = (struct beginner){.cfg = *cfg, .err = AMBER_ERR_INIT};
     assert_int_equal(pthread_create(&b->thread, NULL, begin_main, b), 0);
     for (;;) { /* until the server shows the waiter; the file's own timeout ends it otherwise */
-        AMBER_AUTO_FREE char *n = fx_text(watcher, "SELECT count(*) FROM pg_locks WHERE NOT granted");
+        AMBER_AUTO_FREE char *n =
+            fx_text(watcher, "SELECT count(*) FROM pg_locks WHERE NOT granted");
         if (strcmp(n, "0") != 0)
             break;
     }
@@ -92,7 +94,8 @@ static void begin_waiting_for_share_sees_what_was_committed_meanwhile(void **sta
     struct fx_export e;
     (void)state;
     fx_schema("CREATE TABLE app.root (id int, at timestamptz) PARTITION BY RANGE (at);"
-              "CREATE TABLE app.p1 PARTITION OF app.root FOR VALUES FROM ('2024-01-01') TO ('2024-02-01');"
+              "CREATE TABLE app.p1 PARTITION OF app.root FOR VALUES FROM ('2024-01-01') TO "
+              "('2024-02-01');"
               "INSERT INTO app.root VALUES (1, '2024-01-05')");
     struct amber_unit_config cfg = january(&ROOT);
     cfg.lock_wait_ms = 60000;
@@ -253,7 +256,8 @@ static void insert_behind_snapshot_survives(void **state)
     make_family("");
     struct amber_unit_config cfg = january(&FAMILY);
     struct amber_unit *u = fx_begin(&cfg);
-    fx_sql(other, "INSERT INTO app.root VALUES (4, '2024-01-04'); INSERT INTO app.kid VALUES (40, 4)");
+    fx_sql(other,
+           "INSERT INTO app.root VALUES (4, '2024-01-04'); INSERT INTO app.kid VALUES (40, 4)");
     fx_export(u, 2, &e);
     fx_sql(other, "INSERT INTO app.root VALUES (5, '2024-01-05')");
     fx_finish(u, &e);
@@ -268,8 +272,8 @@ static void begin_after_change_of_tables_refused(void **state)
         "ALTER TABLE app.root ADD gained int",
         "ALTER TABLE app.kid ALTER id TYPE bigint",
         "CREATE TABLE app.o (x int REFERENCES app.kid ON DELETE CASCADE)",
-        "CREATE FUNCTION app.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
-        "CREATE TRIGGER g BEFORE DELETE ON app.kid FOR EACH ROW EXECUTE FUNCTION app.f()",
+        ("CREATE FUNCTION app.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+         "CREATE TRIGGER g BEFORE DELETE ON app.kid FOR EACH ROW EXECUTE FUNCTION app.f()"),
         "CREATE RULE r AS ON DELETE TO app.root DO INSTEAD NOTHING",
         "CREATE TABLE app.heir () INHERITS (app.kid)",
     };
@@ -290,12 +294,15 @@ static void begin_after_change_of_tables_refused(void **state)
 static const char PARTITIONED[] =
     "CREATE TABLE app.root (id int, at timestamptz, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);"
     "CREATE TABLE app.p1 PARTITION OF app.root FOR VALUES FROM ('2024-01-01') TO ('2024-02-01');"
-    "CREATE TABLE app.kid (id int PRIMARY KEY, r int, at timestamptz, FOREIGN KEY (r, at) REFERENCES app.root);"
-    "CREATE INDEX ON app.kid (r, at); INSERT INTO app.root VALUES (1, '2024-01-05'), (2, '2024-01-06');"
+    "CREATE TABLE app.kid (id int PRIMARY KEY, r int, at timestamptz, FOREIGN KEY (r, at) "
+    "REFERENCES app.root);"
+    "CREATE INDEX ON app.kid (r, at); INSERT INTO app.root VALUES (1, '2024-01-05'), (2, "
+    "'2024-01-06');"
     "INSERT INTO app.kid VALUES (10, 1, '2024-01-05')";
 static const char NEW_PARTITION[] =
     "CREATE TABLE app.p2 PARTITION OF app.root FOR VALUES FROM ('2023-12-01') TO ('2024-01-01');"
-    "INSERT INTO app.root VALUES (3, '2023-12-05'); INSERT INTO app.kid VALUES (30, 3, '2023-12-05')";
+    "INSERT INTO app.root VALUES (3, '2023-12-05'); INSERT INTO app.kid VALUES (30, 3, "
+    "'2023-12-05')";
 
 static void partition_gained_by_family_refused(void **state)
 {
@@ -315,12 +322,15 @@ static void partition_gained_or_lost_by_single_table_goes_on(void **state)
     struct fx_export e;
     (void)state;
     fx_schema("CREATE TABLE app.root (id int, at timestamptz) PARTITION BY RANGE (at);"
-              "CREATE TABLE app.p0 PARTITION OF app.root FOR VALUES FROM ('2023-11-01') TO ('2023-12-01');"
-              "CREATE TABLE app.p1 PARTITION OF app.root FOR VALUES FROM ('2024-01-01') TO ('2024-02-01');"
+              "CREATE TABLE app.p0 PARTITION OF app.root FOR VALUES FROM ('2023-11-01') TO "
+              "('2023-12-01');"
+              "CREATE TABLE app.p1 PARTITION OF app.root FOR VALUES FROM ('2024-01-01') TO "
+              "('2024-02-01');"
               "INSERT INTO app.root VALUES (1, '2024-01-05'), (2, '2024-01-06')");
     struct amber_unit_config cfg = january(&ROOT);
     fx_sql(other, "DROP TABLE app.p0;"
-                  "CREATE TABLE app.p2 PARTITION OF app.root FOR VALUES FROM ('2024-02-01') TO ('2024-03-01');"
+                  "CREATE TABLE app.p2 PARTITION OF app.root FOR VALUES FROM ('2024-02-01') TO "
+                  "('2024-03-01');"
                   "INSERT INTO app.root VALUES (3, '2024-02-05')");
     fx_move(&cfg, &e);
     assert_int_equal(e.tables[0].rows, 2);

@@ -34,9 +34,12 @@ static void stays_root_referenced_from_outside(void **state)
     struct amber_unit_stayed stayed;
     (void)state;
     fx_schema("CREATE TABLE app.root (id int PRIMARY KEY, at timestamptz);"
-              "INSERT INTO app.root SELECT g, '2024-01-01'::timestamptz + g * interval '1 day' FROM generate_series(1, 9) g;"
-              "CREATE TABLE app.o (x int CONSTRAINT \"o's key\" REFERENCES app.root ON DELETE RESTRICT); CREATE INDEX ON app.o (x);"
-              "CREATE TABLE app.p (x int REFERENCES app.root); CREATE INDEX ON app.p (x); INSERT INTO app.o VALUES (3), (3), (NULL), (5)");
+              "INSERT INTO app.root SELECT g, '2024-01-01'::timestamptz + g * interval '1 day' "
+              "FROM generate_series(1, 9) g;"
+              "CREATE TABLE app.o (x int CONSTRAINT \"o's key\" REFERENCES app.root ON DELETE "
+              "RESTRICT); CREATE INDEX ON app.o (x);"
+              "CREATE TABLE app.p (x int REFERENCES app.root); CREATE INDEX ON app.p (x); INSERT "
+              "INTO app.o VALUES (3), (3), (NULL), (5)");
     struct amber_unit_config cfg = fx_config(fx_family(&ROOT), US(2024, 1, 1), US(2024, 2, 1));
     struct amber_unit *u = fx_begin(&cfg);
     amber_unit_stayed(u, &stayed);
@@ -48,11 +51,13 @@ static void stays_root_referenced_from_outside(void **state)
 static void stays_family_whose_kid_is_referenced(void **state)
 {
     (void)state;
-    fx_schema("CREATE TABLE app.root (id int PRIMARY KEY, at timestamptz); CREATE TABLE app.kid (id int PRIMARY KEY,"
+    fx_schema("CREATE TABLE app.root (id int PRIMARY KEY, at timestamptz); CREATE TABLE app.kid "
+              "(id int PRIMARY KEY,"
               " root_id int REFERENCES app.root); CREATE INDEX ON app.kid (root_id);"
               "INSERT INTO app.root VALUES (1, '2024-01-01'), (2, '2024-01-02'), (3, '2024-03-01');"
               "INSERT INTO app.kid VALUES (10, 1), (11, 1), (20, 2), (21, 2), (30, 3);"
-              "CREATE TABLE app.o (x int REFERENCES app.kid); CREATE INDEX ON app.o (x); INSERT INTO app.o VALUES (21), (30)");
+              "CREATE TABLE app.o (x int REFERENCES app.kid); CREATE INDEX ON app.o (x); INSERT "
+              "INTO app.o VALUES (21), (30)");
     assert_stays(&FAMILY, 1, "2,3");
     fx_assert_text("SELECT string_agg(id::text, ',' ORDER BY id) FROM app.kid", "20,21,30");
 }
@@ -61,10 +66,13 @@ static void stays_chain_of_self_references(void **state)
 {
     (void)state;
     /* each row references the one before; the last remains, so all do */
-    fx_schema("CREATE TABLE app.root (id int PRIMARY KEY, at timestamptz, before int REFERENCES app.root);"
-              "CREATE INDEX ON app.root (before);"
-              "INSERT INTO app.root SELECT g, '2024-01-01'::timestamptz + g * interval '1 second', nullif(g - 1, 0)"
-              " FROM generate_series(1, 5000) g; INSERT INTO app.root VALUES (5001, '2024-02-05', 5000)");
+    fx_schema(
+        "CREATE TABLE app.root (id int PRIMARY KEY, at timestamptz, before int REFERENCES "
+        "app.root);"
+        "CREATE INDEX ON app.root (before);"
+        "INSERT INTO app.root SELECT g, '2024-01-01'::timestamptz + g * interval '1 second', "
+        "nullif(g - 1, 0)"
+        " FROM generate_series(1, 5000) g; INSERT INTO app.root VALUES (5001, '2024-02-05', 5000)");
     struct amber_unit_config cfg = fx_config(fx_family(&ROOT), US(2024, 1, 1), US(2024, 2, 1));
     struct amber_unit *u = fx_begin(&cfg);
     struct amber_unit_stayed stayed;
@@ -72,7 +80,8 @@ static void stays_chain_of_self_references(void **state)
     assert_int_equal(stayed.referenced, 5000);
     amber_unit_free(u);
     /* without it, all move, in one statement */
-    fx_sql(fx_pg, "DELETE FROM app.root WHERE id = 5001; INSERT INTO app.root VALUES (6000, NULL, 7), (6001, '2024-01-09', 6000)");
+    fx_sql(fx_pg, "DELETE FROM app.root WHERE id = 5001; INSERT INTO app.root VALUES (6000, NULL, "
+                  "7), (6001, '2024-01-09', 6000)");
     assert_stays(&ROOT, 7, "1,2,3,4,5,6,7,6000");
 }
 
@@ -80,10 +89,13 @@ static void stays_what_condition_leaves_unknown(void **state)
 {
     struct fx_job job = ROOT;
     (void)state;
-    /* row 2's condition is unknown, neither true nor false: it remains, and so does what it references */
-    fx_schema("CREATE TABLE app.root (id int PRIMARY KEY, at timestamptz, done boolean, up int REFERENCES app.root);"
-              "CREATE INDEX ON app.root (up); INSERT INTO app.root VALUES (1, '2024-01-01', true, NULL),"
-              " (2, '2024-01-02', NULL, 1), (3, '2024-01-03', true, 1), (4, '2024-01-04', true, 3)");
+    /* row 2's condition is unknown, neither true nor false: it remains, and so does what it
+     * references */
+    fx_schema(
+        "CREATE TABLE app.root (id int PRIMARY KEY, at timestamptz, done boolean, up int "
+        "REFERENCES app.root);"
+        "CREATE INDEX ON app.root (up); INSERT INTO app.root VALUES (1, '2024-01-01', true, NULL),"
+        " (2, '2024-01-02', NULL, 1), (3, '2024-01-03', true, 1), (4, '2024-01-04', true, 3)");
     job.where = "done";
     assert_stays(&job, 1, "1,2");
 }
@@ -92,13 +104,17 @@ static void stays_across_cross_references(void **state)
 {
     (void)state;
     /* b of root 3, which remains, references a of root 2, whose b references a of root 1 */
-    fx_schema("CREATE TABLE app.root (id int PRIMARY KEY, at timestamptz);"
-              "CREATE TABLE app.a (id int PRIMARY KEY, r int REFERENCES app.root); CREATE INDEX ON app.a (r);"
-              "CREATE TABLE app.b (id int PRIMARY KEY, r int REFERENCES app.root, a int REFERENCES app.a);"
-              "CREATE INDEX ON app.b (r); CREATE INDEX ON app.b (a);"
-              "INSERT INTO app.root VALUES (0, '2024-01-01'), (1, '2024-01-01'), (2, '2024-01-02'), (3, '2024-02-02'), (4, '2024-01-04');"
-              "INSERT INTO app.a SELECT 10 * id, id FROM app.root;"
-              "INSERT INTO app.b VALUES (30, 3, 20), (20, 2, 10), (10, 1, 10), (4, 4, 0), (5, 0, 40)");
+    fx_schema(
+        "CREATE TABLE app.root (id int PRIMARY KEY, at timestamptz);"
+        "CREATE TABLE app.a (id int PRIMARY KEY, r int REFERENCES app.root); CREATE INDEX ON app.a "
+        "(r);"
+        "CREATE TABLE app.b (id int PRIMARY KEY, r int REFERENCES app.root, a int REFERENCES "
+        "app.a);"
+        "CREATE INDEX ON app.b (r); CREATE INDEX ON app.b (a);"
+        "INSERT INTO app.root VALUES (0, '2024-01-01'), (1, '2024-01-01'), (2, '2024-01-02'), (3, "
+        "'2024-02-02'), (4, '2024-01-04');"
+        "INSERT INTO app.a SELECT 10 * id, id FROM app.root;"
+        "INSERT INTO app.b VALUES (30, 3, 20), (20, 2, 10), (10, 1, 10), (4, 4, 0), (5, 0, 40)");
     assert_stays(&TWO_KIDS, 2, "1,2,3");
     fx_assert_text("SELECT string_agg(id::text, ',' ORDER BY id) FROM app.b", "10,20,30");
 }
@@ -107,7 +123,8 @@ static void stays_what_a_loose_kid_references(void **state)
 {
     (void)state;
     fx_schema("CREATE TABLE app.root (id int PRIMARY KEY, at timestamptz);"
-              "CREATE TABLE app.kid (id int PRIMARY KEY, r int REFERENCES app.root, up int REFERENCES app.kid);"
+              "CREATE TABLE app.kid (id int PRIMARY KEY, r int REFERENCES app.root, up int "
+              "REFERENCES app.kid);"
               "CREATE INDEX ON app.kid (r); CREATE INDEX ON app.kid (up);"
               "INSERT INTO app.root VALUES (1, '2024-01-01'), (2, '2024-01-02');"
               "INSERT INTO app.kid VALUES (10, 1, NULL), (20, 2, 10), (21, 2, 20), (99, NULL, 10)");
@@ -118,12 +135,18 @@ static void stays_what_a_loose_kid_references(void **state)
 static void moves_self_references_across_partitions(void **state)
 {
     (void)state;
-    fx_schema("CREATE TABLE app.root (id int, at timestamptz, up int, upat timestamptz, PRIMARY KEY (id, at),"
-              " FOREIGN KEY (up, upat) REFERENCES app.root) PARTITION BY RANGE (at); CREATE INDEX ON app.root (up, upat);"
-              "CREATE TABLE app.p1 PARTITION OF app.root FOR VALUES FROM ('2024-01-01') TO ('2024-01-10');"
-              "CREATE TABLE app.p2 PARTITION OF app.root FOR VALUES FROM ('2024-01-10') TO ('2024-03-01');"
-              "INSERT INTO app.root VALUES (1, '2024-01-01', NULL, NULL), (2, '2024-01-11', 1, '2024-01-01'), (3, '2024-01-02', NULL, NULL);"
-              "UPDATE app.root SET up = 2, upat = '2024-01-11' WHERE id = 1; INSERT INTO app.root VALUES (4, '2024-02-20', 3, '2024-01-02')");
+    fx_schema("CREATE TABLE app.root (id int, at timestamptz, up int, upat timestamptz, PRIMARY "
+              "KEY (id, at),"
+              " FOREIGN KEY (up, upat) REFERENCES app.root) PARTITION BY RANGE (at); CREATE INDEX "
+              "ON app.root (up, upat);"
+              "CREATE TABLE app.p1 PARTITION OF app.root FOR VALUES FROM ('2024-01-01') TO "
+              "('2024-01-10');"
+              "CREATE TABLE app.p2 PARTITION OF app.root FOR VALUES FROM ('2024-01-10') TO "
+              "('2024-03-01');"
+              "INSERT INTO app.root VALUES (1, '2024-01-01', NULL, NULL), (2, '2024-01-11', 1, "
+              "'2024-01-01'), (3, '2024-01-02', NULL, NULL);"
+              "UPDATE app.root SET up = 2, upat = '2024-01-11' WHERE id = 1; INSERT INTO app.root "
+              "VALUES (4, '2024-02-20', 3, '2024-01-02')");
     assert_stays(&ROOT, 1, "3,4");
 }
 
@@ -131,10 +154,13 @@ static void moves_circle_of_deferrable_keys(void **state)
 {
     (void)state;
     fx_schema("CREATE TABLE app.root (id int PRIMARY KEY, at timestamptz, last int);"
-              "CREATE TABLE app.kid (id int PRIMARY KEY, r int REFERENCES app.root); CREATE INDEX ON app.kid (r);"
-              "ALTER TABLE app.root ADD FOREIGN KEY (last) REFERENCES app.kid DEFERRABLE; CREATE INDEX ON app.root (last);"
+              "CREATE TABLE app.kid (id int PRIMARY KEY, r int REFERENCES app.root); CREATE INDEX "
+              "ON app.kid (r);"
+              "ALTER TABLE app.root ADD FOREIGN KEY (last) REFERENCES app.kid DEFERRABLE; CREATE "
+              "INDEX ON app.root (last);"
               "INSERT INTO app.root VALUES (1, '2024-01-01'), (2, '2024-01-02'), (3, '2024-02-02');"
-              "INSERT INTO app.kid VALUES (10, 1), (20, 2), (30, 3); UPDATE app.root SET last = CASE id WHEN 3 THEN 20 ELSE id * 10 END");
+              "INSERT INTO app.kid VALUES (10, 1), (20, 2), (30, 3); UPDATE app.root SET last = "
+              "CASE id WHEN 3 THEN 20 ELSE id * 10 END");
     assert_stays(&FAMILY, 1, "2,3");
 }
 
@@ -142,9 +168,11 @@ static void stays_reference_to_one_partition(void **state)
 {
     (void)state;
     fx_schema("CREATE TABLE app.root (id int, at timestamptz) PARTITION BY RANGE (at);"
-              "CREATE TABLE app.p1 PARTITION OF app.root (PRIMARY KEY (id)) FOR VALUES FROM ('2024-01-01') TO ('2024-02-01');"
+              "CREATE TABLE app.p1 PARTITION OF app.root (PRIMARY KEY (id)) FOR VALUES FROM "
+              "('2024-01-01') TO ('2024-02-01');"
               "CREATE TABLE app.o (x int REFERENCES app.p1); CREATE INDEX ON app.o (x);"
-              "INSERT INTO app.root SELECT g, '2024-01-01'::timestamptz + g * interval '1 day' FROM generate_series(1, 5) g;"
+              "INSERT INTO app.root SELECT g, '2024-01-01'::timestamptz + g * interval '1 day' "
+              "FROM generate_series(1, 5) g;"
               "INSERT INTO app.o VALUES (2)");
     assert_stays(&ROOT, 1, "2");
 }
@@ -166,9 +194,12 @@ static void stays_family_with_row_too_large(void **state)
     struct fx_export e;
     (void)state;
     fx_schema("CREATE TABLE app.root (id int PRIMARY KEY, at timestamptz);"
-              "CREATE TABLE app.kid (id int PRIMARY KEY, r int REFERENCES app.root, b bytea, t text, j json, x int[], m jsonb);"
-              "CREATE INDEX ON app.kid (r); INSERT INTO app.root VALUES (1, '2024-01-01'), (2, '2024-01-02'), (3, '2024-01-03');"
-              "INSERT INTO app.kid VALUES (10, 1, 'x', 'y', '{}', '{1}', '{}'), (21, 2, NULL, repeat('y', 40000), '[]',"
+              "CREATE TABLE app.kid (id int PRIMARY KEY, r int REFERENCES app.root, b bytea, t "
+              "text, j json, x int[], m jsonb);"
+              "CREATE INDEX ON app.kid (r); INSERT INTO app.root VALUES (1, '2024-01-01'), (2, "
+              "'2024-01-02'), (3, '2024-01-03');"
+              "INSERT INTO app.kid VALUES (10, 1, 'x', 'y', '{}', '{1}', '{}'), (21, 2, NULL, "
+              "repeat('y', 40000), '[]',"
               " array_fill(1, ARRAY[9000]), to_jsonb(repeat('z', 90000)));"
               "ALTER TABLE app.kid ALTER b SET STORAGE EXTERNAL;" /* compressing takes far longer */
               "INSERT INTO app.kid SELECT 20, 2, repeat('x', 540000000)::bytea");

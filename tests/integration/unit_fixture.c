@@ -103,8 +103,9 @@ enum amber_rc fx_load(struct amber_pg *pg, const struct fx_job *job, struct ambe
                                      .where = job->where};
 
     for (size_t i = 0; i < 4 && job->tables[i].name; i++) {
-        specs[i] = (struct amber_table_spec){
-            .schema = "app", .name = job->tables[i].name, .parent = i == 0 ? -1 : job->tables[i].parent};
+        specs[i] = (struct amber_table_spec){.schema = "app",
+                                             .name = job->tables[i].name,
+                                             .parent = i == 0 ? -1 : job->tables[i].parent};
         if (job->tables[i].column) {
             specs[i].fk_columns = &job->tables[i].column;
             specs[i].n_fk_columns = 1;
