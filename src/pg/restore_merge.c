@@ -11,7 +11,8 @@
  *   1 detect    join staging and table on every unique key whose columns the set has
  *   2 decide    error: the first row that differs; replace: UPDATE it (never DELETE, which would
  *               cascade); skip: nothing
- *   3 insert    the rows without a conflict, ON CONFLICT DO NOTHING
+ *   3 insert    the rows without a conflict, ON CONFLICT DO NOTHING; a row that the table refuses is
+ *               found by halving
  *   4 again     fewer were inserted: two rows of the file have one key, or somebody else was
  *               faster. The same detection tells whether they differ
  */
@@ -318,15 +319,18 @@ static enum amber_rc count_todo(struct merge *m, struct amber_err *err)
     return rc;
 }
 
-/* Of several rows with one key the first wins, or the last where the file's rows win. */
-static enum amber_rc insert(const struct merge *m, uint64_t *out_n, struct amber_err *err)
+/* Lines first to last. Of several rows with one key the first wins, or the last where the file's
+ * rows win. */
+static enum amber_rc insert_lines(const struct merge *m, uint64_t first, uint64_t last,
+                                  uint64_t *out_n, struct amber_err *err)
 {
     struct amber_restore *r = m->r;
     bool deferrable = false;
     for (size_t i = 0; i < r->n_keys; i++)
         deferrable = deferrable || r->keys[i].deferrable;
-    char no[24];
-    snprintf(no, sizeof(no), "%zu", m->set_no);
+    char set[24], range[64];
+    snprintf(set, sizeof(set), "%zu", m->set_no);
+    snprintf(range, sizeof(range), "%" PRIu64 " AND %" PRIu64, first, last);
     AMBER_AUTO_SQLTEXT struct amber_sqltext sql = AMBER_SQLTEXT_INIT(err);
     AMBER_AUTO_SQLTEXT struct amber_sqltext cols = AMBER_SQLTEXT_INIT(err);
     for (size_t i = 0, n = 0; i < r->n_emit; i++)
@@ -336,9 +340,9 @@ static enum amber_rc insert(const struct merge *m, uint64_t *out_n, struct amber
         return err->code;
     amber_sqltext_add(&sql,
                       "INSERT INTO %t (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM " STAGING
-                      " AS s WHERE s.%i = %s",
+                      " AS s WHERE s.%i = %s AND s.%i BETWEEN %s",
                       r->schema, r->table, amber_sqltext_str(&cols), amber_sqltext_str(&cols),
-                      r->set_col, no);
+                      r->set_col, set, r->line_col, range);
     if (m->todo < m->set->rows)
         amber_sqltext_add(&sql, " AND NOT EXISTS (SELECT 1 FROM " CONFLICT
                           " AS c WHERE c.line = s.%i)", r->line_col);
@@ -347,10 +351,49 @@ static enum amber_rc insert(const struct merge *m, uint64_t *out_n, struct amber
                       deferrable ? "" : " ON CONFLICT DO NOTHING");
     AMBER_CLEANUP(amber_res_free_p) struct amber_res *res = NULL;
     enum amber_rc rc = amber_sqltext_query(&sql, r->pg, &res);
-    if (rc)
-        return amber_restore_explain(r, 0, err);
-    *out_n = amber_res_affected(res);
-    return AMBER_OK;
+    if (!rc)
+        *out_n = amber_res_affected(res);
+    return rc;
+}
+
+/* The first line that can't be inserted, by halving; 0 if it can't be told. A staged row fails
+ * without its line being named, and a search costs less than a line number checked for each row. */
+static uint64_t find_bad_line(const struct merge *m)
+{
+    uint64_t good = 0, bad = m->r->line, n;
+    while (bad - good > 1) {
+        uint64_t mid = good + (bad - good) / 2;
+        struct amber_err err = AMBER_ERR_INIT;
+        enum amber_rc rc = amber_pg_exec(m->r->pg, &err, "ROLLBACK TO SAVEPOINT amberfs_rows");
+        if (rc)
+            return 0;
+        rc = insert_lines(m, good + 1, mid, &n, &err);
+        if (rc && rc != AMBER_E_DB)
+            return 0;
+        if (rc)
+            bad = mid;
+        else
+            good = mid;
+    }
+    return bad;
+}
+
+static enum amber_rc insert(const struct merge *m, uint64_t *out_n, struct amber_err *err)
+{
+    struct amber_restore *r = m->r;
+    enum amber_rc rc = amber_pg_exec(r->pg, err, "SAVEPOINT amberfs_rows");
+    if (!rc)
+        rc = insert_lines(m, 1, r->line, out_n, err);
+    if (!rc)
+        return amber_pg_exec(r->pg, err, "RELEASE SAVEPOINT amberfs_rows");
+    if (rc != AMBER_E_DB)
+        return rc;
+    const struct amber_err first = *err;
+    const struct amber_pg_diag diag = r->pg->diag;
+    uint64_t line = strncmp(diag.sqlstate, "23505", 5) == 0 ? 0 : find_bad_line(m);
+    *err = first;
+    r->pg->diag = diag;
+    return amber_restore_explain(r, line, err);
 }
 
 /* ---- 4: fewer were inserted ---- */
