@@ -11,7 +11,8 @@
 
 #include "amber/log.h"
 
-#define ENTRY_MIN 4096U /* bytes of the smallest buffer */
+#define ENTRY_MIN 4096U                   /* bytes of the smallest buffer */
+#define COLD_KEEP (16U * 1024U * 1024U) /* bytes from which on cold buffers are used again first */
 
 /* Quarter steps between powers of two: blocks of about one size fit into each other's buffers. */
 static size_t buffer_size(size_t len)
@@ -179,6 +180,15 @@ static struct cache_entry *entry_new(struct amber_cache *c, size_t cap)
 }
 
 /*
+ * What a sequential reader is through with makes room before new memory is touched: its buffer is
+ * still in the processor's cache, and the kernel keeps the pages that it was read to.
+ */
+static bool evict_cold(struct amber_cache *c)
+{
+    return c->bytes >= COLD_KEEP && c->lru.prev->cold && evict_coldest(c);
+}
+
+/*
  * An entry with room for len bytes: a free buffer; new memory within the budget; else the coldest
  * entries go until one of both is possible. NULL: no memory, or (not must) no room.
  */
@@ -187,6 +197,8 @@ static struct cache_entry *take_entry(struct amber_cache *c, size_t len, bool mu
 {
     size_t cap = buffer_size(len);
 
+    if (!c->free)
+        evict_cold(c);
     for (;;) {
         struct cache_entry *e = take_free(c, cap);
         if (e)

@@ -8,8 +8,9 @@
  *
  * A task runs ahead until the window is full and is started again once half of it was used, so
  * that it decodes several blocks a wake-up. On a few cores one such task is faster than more: the
- * others are needed to copy. A block that nobody has started is loaded by who needs it, so nobody
- * ever waits for a task in the queue. All members are guarded by the cache's lock.
+ * others are needed to copy. A consumer that has caught up, and would wait idle for the task, loads
+ * one block further on meanwhile. A block that nobody has started is loaded by who needs it, so
+ * nobody ever waits for a task in the queue. All members are guarded by the cache's lock.
  */
 #include "reader_priv.h"
 
@@ -180,6 +181,24 @@ static struct stream_task *task_to_start(struct amber_stream *s)
     return NULL;
 }
 
+/* While another thread still loads block b, load one more rather than wait idle: this is the
+ * core that copying leaves over. */
+static void help_ahead(struct amber_stream *s, size_t b)
+{
+    struct amber_reader *r = s->reader;
+    size_t i = NO_BLOCK;
+
+    pthread_mutex_lock(&r->cache->lock);
+    struct cache_entry *e = r->slots[b];
+    if (e && e->state == ENTRY_LOADING && s->next < wanted_end(s))
+        i = s->next++;
+    pthread_mutex_unlock(&r->cache->lock);
+    if (i == NO_BLOCK)
+        return;
+    struct cache_load l = amber_reader_load_of(r, i);
+    amber_cache_ahead(r->cache, &r->slots[i], &l);
+}
+
 enum amber_rc amber_stream_pin(struct amber_stream *s, uint64_t off, struct amber_pin *out,
                                struct amber_err *err)
 {
@@ -197,6 +216,7 @@ enum amber_rc amber_stream_pin(struct amber_stream *s, uint64_t off, struct ambe
     pthread_mutex_unlock(&r->cache->lock);
     if (t)
         amber_pool_submit(r->cache->pool, &t->task);
+    help_ahead(s, b);
 
     struct cache_load l = amber_reader_load_of(r, b);
     enum amber_rc rc = amber_cache_acquire(r->cache, &r->slots[b], &l, &e, err);
