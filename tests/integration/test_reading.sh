@@ -12,10 +12,11 @@ decode() { case $1 in gzip) gunzip -c "$2" ;; zstd) zstd -dcq "$2" ;; none) cat 
 reads_with() { # CODEC
     local codec=$1 file name want=$T/want
     write_env "ARCHIVAL_COMPRESSION=$codec" ARCHIVAL_BLOCK_SIZE=65536
-    sql "truncate flow_execution_sessions cascade; drop schema if exists amberfs cascade;
-         drop view if exists public.archived_partitions, public.database_size_stats;
+    sql "set client_min_messages = error;
+         truncate flow_execution_sessions cascade;
+         drop schema if exists amberfs cascade;
          insert into flow_execution_sessions select * from keep.flow_execution_sessions;
-         insert into flow_execution_deltas select * from keep.flow_execution_deltas" >/dev/null 2>&1
+         insert into flow_execution_deltas select * from keep.flow_execution_deltas" >/dev/null
     rm -rf "$STORE" "$want" && mkdir "$STORE" "$want"
     assert_status 0 amberfs init --env-file "$ENVFILE" || return
     mount_start || return

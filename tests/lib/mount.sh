@@ -66,6 +66,15 @@ mount_start() {
     return 1
 }
 
+# tap.sh asks: a daemon that should run has died.
+tap_lost() {
+    [ -n "$daemon" ] && ! kill -0 "$daemon" 2>/dev/null || return 1
+    wait "$daemon"
+    lost="the daemon died with status $?: $(tail -n 1 "$DAEMON_LOG")"
+    grep -A 25 -E 'ERROR: AddressSanitizer|runtime error|ThreadSanitizer' "$DAEMON_LOG" | sed 's/^/# /'
+    daemon=''
+}
+
 # What is wrong in the daemon's messages: errors that nobody expected, a sanitizer's report.
 check_log() {
     local line pattern

@@ -39,7 +39,7 @@ diag() { printf '%s\n' "$*" | sed 's/^/# /'; }
 # fail TEXT: this test has failed.
 fail() {
     test_bad=1
-    diag "${FUNCNAME[2]:-test}: $*"
+    diag "${test_name:-setup}: $*"
 }
 # skip_all REASON: this machine can't run the file.
 skip_all() {
@@ -49,22 +49,28 @@ skip_all() {
 # skip REASON: this test can't run here; `return` behind it.
 skip() { test_skip=$*; }
 
-# tap_run FUNCTION...: each is a test.
+# tap_run FUNCTION...: each is a test. A function tap_lost may tell (and set $lost) that going on
+# makes no sense.
 tap_run() {
-    local name
+    local test_name # no name that a test may use for its own: locals are seen below
     planned=$#
     echo "1..$planned"
-    for name; do
+    for test_name; do
+        # What the tests stand on is gone: the rest would only make noise.
+        if declare -F tap_lost >/dev/null && tap_lost; then
+            echo "Bail out! $lost"
+            exit 1
+        fi
         n_test=$((n_test + 1))
         test_bad=0
         test_skip=''
-        "$name"
+        "$test_name"
         if [ -n "$test_skip" ] && [ $test_bad = 0 ]; then
-            echo "ok $n_test - $name # SKIP $test_skip"
+            echo "ok $n_test - $test_name # SKIP $test_skip"
         elif [ $test_bad = 0 ]; then
-            echo "ok $n_test - $name"
+            echo "ok $n_test - $test_name"
         else
-            echo "not ok $n_test - $name"
+            echo "not ok $n_test - $test_name"
             n_bad=$((n_bad + 1))
         fi
     done
@@ -100,8 +106,8 @@ assert_status() {
     shift
     "$@" >"$T/.out" 2>"$T/.msg" </dev/null
     got=$?
-    out=$(cat "$T/.out")
-    msg=$(cat "$T/.msg")
+    out=$(tr -d '\0' <"$T/.out")
+    msg=$(tr -d '\0' <"$T/.msg")
     [ $got = "$want" ] && return 0
     fail "status $got instead of $want from: $*"
     head -n 20 "$T/.out" "$T/.msg" | sed 's/^/#   /'
