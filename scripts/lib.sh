@@ -30,12 +30,13 @@ give_back() {
     fi
 }
 
-# build_in NAME MESON_ARGUMENTS...: configure once, then compile. Prints the folder on stdout and
+# build_in NAME TARGETS MESON_ARGUMENTS...: configure once, then compile the targets ('' for all of
+# them). Prints the folder on stdout and
 # everything else on stderr; two at once wait for each other. A folder below the checkout; where
 # that can't be written, below $AMBER_BUILD_TOP, which the caller has made.
 build_in() {
-    local name=$1 dir
-    shift
+    local name=$1 targets=$2 dir
+    shift 2
     if [ -w "$root" ] && { [ ! -e "$root/build" ] || [ -w "$root/build" ]; }; then
         dir=$root/build/$name
     else
@@ -51,7 +52,8 @@ build_in() {
             meson setup "$dir" "$root" "$@" || exit 1
             cp "$dir/.wanted" "$dir/.configured"
         fi
-        ninja -C "$dir"
+        # shellcheck disable=SC2086 # several words
+        ninja -C "$dir" $targets
         status=$?
         [ -d "$root/build" ] && give_back "$root/build"
         exit $status
