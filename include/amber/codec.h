@@ -56,12 +56,12 @@ enum amber_rc amber_codec_compress(struct amber_codec *c, const void *raw, size_
                                    struct amber_buf *out, struct amber_err *err) AMBER_MUST_CHECK;
 
 /* Sizes of one block unit as the trailer lists them. */
-struct amber_unit {
+struct amber_unit_lens {
     uint32_t stored_len, raw_len;
 };
 /* Append the trailer unit for these units in file order (header included, with raw_len 0).
  * errors NOMEM, LIMIT. */
-enum amber_rc amber_codec_trailer(struct amber_codec *c, const struct amber_unit *units,
+enum amber_rc amber_codec_trailer(struct amber_codec *c, const struct amber_unit_lens *units,
                                   size_t n_units, struct amber_buf *out, struct amber_err *err)
     AMBER_MUST_CHECK;
 

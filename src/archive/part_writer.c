@@ -80,7 +80,7 @@ static enum amber_rc write_trailer(struct part_writer *w, struct amber_codec *co
                                    struct amber_err *err)
 {
     AMBER_AUTO_BUF struct amber_buf unit = AMBER_BUF_INIT(AMBER_UNIT_STORED_MAX);
-    AMBER_AUTO_FREE struct amber_unit *units = NULL;
+    AMBER_AUTO_FREE struct amber_unit_lens *units = NULL;
     enum amber_rc rc = amber_calloc(w->part.n_blocks, sizeof(*units), &units, err);
 
     if (rc)

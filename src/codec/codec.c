@@ -121,7 +121,7 @@ enum amber_rc amber_codec_compress(struct amber_codec *c, const void *raw, size_
     return finish(c->ops->compress(c, raw, len, out, err), out, before);
 }
 
-enum amber_rc amber_codec_trailer(struct amber_codec *c, const struct amber_unit *units,
+enum amber_rc amber_codec_trailer(struct amber_codec *c, const struct amber_unit_lens *units,
                                   size_t n_units, struct amber_buf *out, struct amber_err *err)
 {
     size_t before = out->len;

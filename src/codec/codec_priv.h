@@ -20,7 +20,7 @@ struct codec_ops {
     enum amber_rc (*compress)(struct amber_codec *c, const void *raw, size_t len,
                               struct amber_buf *out, struct amber_err *err);
     /* NULL: the codec has no trailer. */
-    enum amber_rc (*trailer)(struct amber_codec *c, const struct amber_unit *units, size_t n_units,
+    enum amber_rc (*trailer)(struct amber_codec *c, const struct amber_unit_lens *units, size_t n_units,
                              struct amber_buf *out, struct amber_err *err);
     enum amber_rc (*decompress)(struct amber_codec *c, const void *stored, size_t stored_len,
                                 void *raw, size_t raw_len, struct amber_err *err);

@@ -109,7 +109,7 @@ static enum amber_rc zstd_compress(struct amber_codec *c, const void *raw, size_
     return AMBER_OK;
 }
 
-static enum amber_rc zstd_trailer(struct amber_codec *c, const struct amber_unit *units,
+static enum amber_rc zstd_trailer(struct amber_codec *c, const struct amber_unit_lens *units,
                                   size_t n_units, struct amber_buf *out, struct amber_err *err)
 {
     (void)c;

@@ -5,17 +5,11 @@
  * the job's own condition, whose columns stand there unqualified, is never ambiguous:
  *
  *   root    amber_0.time >= lit AND amber_0.time < lit AND (where) AND NOT (a pin's range)
- *           AND NOT EXISTS (SELECT 1 FROM pg_temp.amberfs_stay AS s WHERE s.o = amber_0.tableoid
- * ...) child   EXISTS (SELECT 1 FROM parent AS amber_1 WHERE amber_1.pk = amber_0.fk AND
- * <parent's>)
+ *           AND NOT EXISTS (SELECT 1 FROM pg_temp.amberfs_stay AS s WHERE ...)
+ *   child   EXISTS (SELECT 1 FROM parent AS amber_1 WHERE amber_1.pk = amber_0.fk AND <parent's>)
  */
 #ifndef AMBER_UNIT_PRIV_H
 #define AMBER_UNIT_PRIV_H
-
-/* A codec's unit is a struct of the same tag, which this folder has no use for. */
-#define amber_unit amber_codec_unit
-#include "amber/codec.h"
-#undef amber_unit
 
 #include "amber/calendar.h"
 #include "amber/unit.h"

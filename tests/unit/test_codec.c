@@ -291,7 +291,7 @@ static void decompress_of_another_codecs_unit_is_corrupt(void **state)
 /* A whole archive as the writer makes it. */
 struct archive {
     struct amber_buf stored, raw, meta;
-    struct amber_unit units[8];
+    struct amber_unit_lens units[8];
     size_t n_units;
 };
 
@@ -299,7 +299,7 @@ static void add_unit(struct archive *a, size_t stored_before, size_t raw_len)
 {
     if (a->stored.len > stored_before)
         a->units[a->n_units++] =
-            (struct amber_unit){(uint32_t)(a->stored.len - stored_before), (uint32_t)raw_len};
+            (struct amber_unit_lens){(uint32_t)(a->stored.len - stored_before), (uint32_t)raw_len};
 }
 
 static struct archive make_archive(struct amber_codec *c, size_t meta_len)
