@@ -6,6 +6,10 @@
  *
  * A restore covers one or several tables (a family, parents before children) on one connection:
  * begin, then for each table open, rows, close, then commit. Any failure: roll back.
+ *
+ * Two rows are the same if each column that the file has has the same text. A row replaces another
+ * by UPDATE, never by DELETE, which could cascade. Of several rows of one file with one key the
+ * first is kept, or the last with AMBER_CONFLICT_REPLACE.
  */
 #ifndef AMBER_RESTORE_H
 #define AMBER_RESTORE_H
@@ -45,16 +49,19 @@ struct amber_restore;
  * Inspect the target and start. The transaction must be open. Enabled INSERT triggers and rules
  * are named and refused; columns lost since are left out and noted, those gained take their
  * default and are noted (NOT NULL without a default: refused, named).
+ * owner   pg and cfg->schema are borrowed until free, the rest of cfg for the call
  * errors  NOT_FOUND no such table; INVALID, DB
  */
 enum amber_rc amber_restore_open(struct amber_pg *pg, const struct amber_restore_config *cfg,
                                  struct amber_restore **out, struct amber_err *err)
     AMBER_MUST_CHECK;
 /*
- * One row. overlay: its overlay object or NULL.
+ * One row. overlay: its overlay object or NULL. An empty line of a person's file counts as a line
+ * and is no row, so that numbers in messages are those of the file.
  * errors  INVALID "line N, column C: ..." for a row that isn't right; DB with the line and column
- *         that PostgreSQL named; EXISTS a duplicate key while can_repeat: roll back to the
- *         savepoint by amber_restore_again and give all rows once more
+ *         that PostgreSQL named, a duplicate key (23505) that is final among them; EXISTS a
+ *         duplicate key while can_repeat: roll back to the savepoint by amber_restore_again and
+ *         give all rows once more. A row's failure may be told by a later row, or by close
  */
 enum amber_rc amber_restore_row(struct amber_restore *r, const char *line, size_t len,
                                 const char *overlay, size_t overlay_len, struct amber_err *err)

@@ -40,14 +40,13 @@ bool amber_conflict_parse(const char *word, enum amber_conflict *out)
 
 void amber_restore_note(struct amber_restore *r, const char *fmt, ...)
 {
-    char line[sizeof(r->stats.notes)];
+    size_t used = strlen(r->stats.notes), room = sizeof(r->stats.notes) - used;
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(line, sizeof(line), fmt, ap);
+    int n = vsnprintf(r->stats.notes + used, room, fmt, ap);
     va_end(ap);
-    size_t used = strlen(r->stats.notes), len = strlen(line);
-    if (used + len + 2 <= sizeof(r->stats.notes))
-        snprintf(r->stats.notes + used, sizeof(r->stats.notes) - used, "%s\n", line);
+    bool fits = n >= 0 && (size_t)n + 2 <= room;
+    memcpy(r->stats.notes + used + (fits ? n : 0), fits ? "\n" : "", fits ? 2 : 1);
 }
 
 ptrdiff_t amber_restore_emitted(const struct amber_restore *r, const char *name)
