@@ -506,8 +506,13 @@ enum amber_rc amber_config_describe(bool roff, struct amber_buf *out, struct amb
     for (size_t i = 0; !rc && i < amber_countof(variables); i++) {
         const struct variable *v = &variables[i];
         struct amber_buf text AMBER_AUTO_BUF = AMBER_BUF_INIT(4096);
-        rc = v->fallback ? amber_buf_printf(&text, err, "%s Default: %s", v->meaning, v->fallback)
-                         : amber_buf_puts(&text, v->meaning, err);
+        rc = amber_buf_printf(&text, err, "%s%s", v->meaning, v->fallback ? " Default:\t" : "");
+        size_t start = text.len;
+        if (!rc && v->fallback)
+            rc = amber_buf_puts(&text, v->fallback, err);
+        for (size_t k = start; !rc && k < text.len; k++)
+            if (text.data[k] == ' ')
+                text.data[k] = '\t'; /* "0 2 1 * *" stays in one piece */
         if (!rc)
             rc = amber_describe_item(roff, v->name, "", text.data, out, err);
     }

@@ -13,7 +13,8 @@
 #define COLUMN 28 /* where the meaning starts */
 #define INDENT 2
 
-/* Append text's words from column `at` on, going on in lines that start at column `indent`. */
+/* Append text's words from column `at` on, going on in lines that start at column `indent`. A tab
+ * is a space at which no line ends. */
 static enum amber_rc wrap(const char *text, size_t at, size_t indent, struct amber_buf *out,
                           struct amber_err *err)
 {
@@ -32,15 +33,18 @@ static enum amber_rc wrap(const char *text, size_t at, size_t indent, struct amb
             rc = amber_buf_append(out, p, len, err);
         if (rc)
             return rc;
+        for (char *tab = out->data + out->len - len; (tab = strchr(tab, '\t'));)
+            *tab = ' ';
         at += len;
         p += len;
     }
     return amber_buf_puts(out, "\n", err);
 }
 
-enum amber_rc amber_describe_text(const char *text, struct amber_buf *out, struct amber_err *err)
+enum amber_rc amber_describe_text(const char *text, size_t indent, struct amber_buf *out,
+                                  struct amber_err *err)
 {
-    return wrap(text, 0, 0, out, err);
+    return wrap(text, 0, indent, out, err);
 }
 
 static enum amber_rc item_terminal(const char *name, const char *arg, const char *text,

@@ -228,15 +228,15 @@ enum amber_rc amber_env_parse(const char *text, size_t len, const char *file, st
                               struct amber_buf *warnings, struct amber_err *err)
 {
     struct amber_env env AMBER_CLEANUP(amber_env_clear) = {0};
-    struct cursor c = {text, text + len, 1, file};
 
     if (len > AMBER_ENV_FILE_MAX)
         return amber_fail(err, AMBER_E_LIMIT, "%s is larger than %u bytes: is it the right file?",
                           file, AMBER_ENV_FILE_MAX);
-    if (len == 0) {
+    if (len == 0) { /* text may be NULL */
         *out = env;
         return AMBER_OK;
     }
+    struct cursor c = {text, text + len, 1, file};
     const char *nul = memchr(text, '\0', len);
     if (nul)
         return fail_at(&c, line_of(text, nul), err,

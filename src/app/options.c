@@ -18,6 +18,7 @@
 #include "describe.h"
 
 #define HELP_MAX 65536U
+#define USAGE_INDENT 15 /* "Usage: amberfs " */
 
 struct command {
     const char *name;
@@ -492,11 +493,13 @@ static enum amber_rc help_command(enum amber_command which, struct amber_buf *ou
     size_t mark;
 
     if ((rc = amber_buf_printf(&usage, err, "Usage: amberfs %s ", c->name)) ||
-        (rc = synopsis(which, &usage, err)) || (rc = amber_describe_text(usage.data, out, err)) ||
-        (rc = amber_buf_puts(out, "\n", err)) || (rc = amber_describe_text(c->meaning, out, err)))
+        (rc = synopsis(which, &usage, err)) ||
+        (rc = amber_describe_text(usage.data, USAGE_INDENT, out, err)) ||
+        (rc = amber_buf_puts(out, "\n", err)) ||
+        (rc = amber_describe_text(c->meaning, 0, out, err)))
         return rc;
     if (*c->more &&
-        ((rc = amber_buf_puts(out, "\n", err)) || (rc = amber_describe_text(c->more, out, err))))
+        ((rc = amber_buf_puts(out, "\n", err)) || (rc = amber_describe_text(c->more, 0, out, err))))
         return rc;
     if ((rc = amber_buf_puts(out, "\nOptions:\n", err)))
         return rc;

@@ -530,7 +530,7 @@ static enum amber_rc text_parse(struct reading *r, const char *text, size_t len,
     *out = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
     if (*out)
         return AMBER_OK;
-    if (json_error_code(&why) == json_error_out_of_memory)
+    if (!why.text[0]) /* jansson names every fault of a text, but not that memory ran out */
         return amber_fail_nomem(err, "a jobs file", len);
     char where[AMBER_JSON_PATH_MAX];
     snprintf(where, sizeof(where), "line %d, column %d", why.line, why.column);

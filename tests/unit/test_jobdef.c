@@ -255,6 +255,27 @@ static void file_without_jobs_is_taken(void **state)
     assert_null(amber_jobs_find(&jobs, "x"));
 }
 
+static void every_example_of_the_document_is_taken(void **state)
+{
+    static char file[65536];
+    size_t n_examples = 0;
+    (void)state;
+    FILE *f = fopen(AMBER_SOURCE_ROOT "/docs/jobs.md", "re");
+    assert_non_null(f);
+    file[fread(file, 1, sizeof(file) - 1, f)] = '\0';
+    fclose(f);
+    for (char *at = file; (at = strstr(at, "\n```json\n")); n_examples++) {
+        at += strlen("\n```json\n");
+        char *end = strstr(at, "\n```\n");
+        assert_non_null(end);
+        *end = '\0';
+        struct amber_jobs jobs AMBER_CLEANUP(amber_jobs_clear) = parse(at);
+        assert_true(jobs.n > 0);
+        at = end + 1;
+    }
+    assert_true(n_examples >= 3);
+}
+
 /* ---- refusals ---- */
 
 static void wrong_document_is_refused_with_path(void **state)
@@ -453,6 +474,7 @@ int main(void)
         cmocka_unit_test(job_with_all_members_keeps_them),
         cmocka_unit_test(job_with_period_run_is_named_after_the_run),
         cmocka_unit_test(file_without_jobs_is_taken),
+        cmocka_unit_test(every_example_of_the_document_is_taken),
         cmocka_unit_test(wrong_document_is_refused_with_path),
         cmocka_unit_test(wrong_job_is_refused_with_path),
         cmocka_unit_test(wrong_table_is_refused_with_path),
