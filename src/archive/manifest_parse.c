@@ -315,10 +315,7 @@ static enum amber_rc parse_columns(const struct doc_node *root, struct amber_man
     AMBER_AUTO_FREE char *text = json_dumps(n.value, JSON_COMPACT);
     if (!text)
         return amber_fail_nomem(err, "the columns", 0);
-    rc = amber_schema_parse(text, strlen(text), &out->schema, err);
-    if (rc)
-        amber_wrap(err, "columns");
-    return rc;
+    return amber_schema_parse(text, strlen(text), &out->schema, err);
 }
 
 static enum amber_rc parse_partitions(const struct doc_node *root, struct amber_manifest *out,
