@@ -20,36 +20,10 @@
 #include "amber/catalog.h"
 #include "amber/failpoint.h"
 #include "amber/log.h"
-#include "amber/name.h"
 #include "amber/recover.h"
-#include "amber/writer.h"
-#include "archiver_priv.h"
+#include "attempt_priv.h"
 
 #define SETTLE_TRIES 5
-#define NAME_TRIES 10000
-
-/* One table's archive within a unit. */
-struct piece {
-    struct amber_unit_table exported;
-    struct amber_writer *writer; /* NULL until the first row */
-    struct amber_manifest manifest;
-    struct amber_proof *proof;
-    char *logical, *manifest_key;
-    struct amber_sha256 manifest_digest;
-};
-
-/* One attempt at one unit. */
-struct attempt {
-    struct archiver *a;
-    struct amber_unit *unit;
-    struct amber_run run;
-    struct piece *pieces; /* one a table of the family */
-    size_t table;         /* being exported */
-    int64_t first_day, last_day;
-    uint64_t span_rows;
-    uint64_t finished_bytes; /* raw text of this unit's finished archives */
-    bool commit_sent;
-};
 
 /* ---- progress ---- */
 
@@ -110,158 +84,14 @@ static void add_rows(struct attempt *t, uint64_t rows)
 
 /* ---- 3: a table's rows into its archive ---- */
 
-/* Whether the store has an object under this logical name already, with whatever suffix: a file
- * that was put there by somebody else, or one of a catalog set back in time. */
-static enum amber_rc name_in_store(struct amber_store *st, const char *logical, bool *out,
-                                   struct amber_err *err)
-{
-    *out = false;
-    for (int c = 0; c < AMBER_CODEC_COUNT && !*out; c++) {
-        AMBER_AUTO_FREE char *key = NULL;
-        enum amber_rc rc = amber_asprintf(&key, err, "%s%s", logical,
-                                          amber_codec_info((enum amber_codec_kind)c)->suffix);
-        if (rc)
-            return rc;
-        struct amber_object_info info;
-        rc = amber_store_stat(st, key, &info, err);
-        if (rc && rc != AMBER_E_NOT_FOUND)
-            return rc;
-        *out = rc == AMBER_OK;
-    }
-    return AMBER_OK;
-}
-
-/* Reserve the first free name: NAME, NAME_2, NAME_3, ... */
-static enum amber_rc reserve_name(struct attempt *t, struct piece *p, struct amber_err *err)
-{
-    struct archiver *a = t->a;
-    const struct amber_job_table *jt = &a->job->tables[t->table];
-    struct amber_name_fields f = {
-        .table = jt->name,
-        .start_day = t->first_day,
-        .end_day = t->last_day,
-        .run_day = amber_day_from_us(a->started_us),
-        .run_ms = a->started_us / 1000,
-    };
-    for (unsigned n = 1; n <= NAME_TRIES; n++) {
-        AMBER_AUTO_FREE char *logical = NULL;
-        enum amber_rc rc = amber_name_format(jt->folder, jt->pattern, &f, n, &logical, err);
-        if (rc)
-            return rc;
-        bool taken;
-        rc = name_in_store(a->ctx->store, logical, &taken, err);
-        if (rc)
-            return rc;
-        if (taken)
-            continue;
-        rc = amber_catalog_name_reserve(a->ctl, &t->run, logical, err);
-        if (rc == AMBER_E_EXISTS)
-            continue;
-        if (!rc)
-            p->logical = amber_steal(&logical);
-        return rc;
-    }
-    return amber_fail(err, AMBER_E_LIMIT, "folder %s: %d archives have the same dates; use a name "
-                      "pattern with {epoch_ms}", jt->folder, NAME_TRIES);
-}
-
-/* What the archive says of itself, for rebuilding a lost manifest from it alone. */
-static enum amber_rc header_meta(struct attempt *t, struct piece *p, struct amber_buf *out,
-                                 struct amber_err *err)
-{
-    const struct amber_table *table = &t->a->family.tables[t->table];
-    const struct amber_manifest *m = &p->manifest;
-    char first[AMBER_DATE_MAX], last[AMBER_DATE_MAX];
-    amber_date_format(t->first_day, first);
-    amber_date_format(t->last_day, last);
-    const struct {
-        const char *name, *value;
-    } members[] = {
-        {"archive_id", m->archive_id}, {"run_id", m->run_id},
-        {"store_id", m->store_id},     {"catalog_id", m->catalog_id},
-        {"job", m->job},               {"database", m->database},
-        {"table_schema", table->schema}, {"table_name", table->name},
-        {"parent_table", m->parent_table}, {"start_date", first}, {"end_date", last},
-        {"server_version", m->server_version}, {"amberfs_version", m->amberfs_version},
-    };
-    enum amber_rc rc = amber_buf_puts(out, "{\"amberfs\":1", err);
-    for (size_t i = 0; !rc && i < amber_countof(members); i++) {
-        if (!members[i].value)
-            continue;
-        rc = amber_buf_printf(out, err, ",\"%s\":", members[i].name);
-        if (!rc)
-            rc = amber_buf_json(out, members[i].value, strlen(members[i].value), err);
-    }
-    if (!rc)
-        rc = amber_buf_puts(out, ",\"columns\":", err);
-    if (!rc)
-        rc = amber_schema_encode(&table->columns, out, err);
-    if (!rc)
-        rc = amber_buf_puts(out, "}", err);
-    return rc;
-}
-
-/* Everything of the manifest that doesn't depend on the bytes. */
-static enum amber_rc fill_manifest(struct attempt *t, struct piece *p, struct amber_err *err)
-{
-    struct archiver *a = t->a;
-    const struct amber_table *table = &a->family.tables[t->table];
-    const struct amber_table *root = &a->family.tables[0];
-    struct amber_manifest *m = &p->manifest;
-    enum amber_rc rc = amber_uuid_new(m->archive_id, err);
-    if (rc)
-        return rc;
-    memcpy(m->run_id, t->run.run_id, sizeof(m->run_id));
-    memcpy(m->store_id, a->id.store_id, sizeof(m->store_id));
-    memcpy(m->catalog_id, a->id.catalog_id, sizeof(m->catalog_id));
-    m->start_day = t->first_day;
-    m->end_day = t->last_day;
-    m->created_us = amber_now_us();
-    int v = amber_pg_version(a->pg);
-    if ((rc = amber_strdup(a->job->name, &m->job, err)) ||
-        (rc = amber_strdup(amber_pg_database(a->pg), &m->database, err)) ||
-        (rc = amber_strdup(table->schema, &m->table_schema, err)) ||
-        (rc = amber_strdup(table->name, &m->table_name, err)) ||
-        (rc = amber_asprintf(&m->server_version, err, "%d.%d", v / 10000, v % 10000)) ||
-        (rc = amber_strdup(AMBER_VERSION, &m->amberfs_version, err)) ||
-        (rc = amber_schema_copy(&table->columns, &m->schema, err)))
-        return rc;
-    if (t->table > 0)
-        rc = amber_asprintf(&m->parent_table, err, "%s.%s", root->schema, root->name);
-    size_t n;
-    const struct amber_setting *settings = amber_pg_settings(a->pg, &n);
-    if (!rc)
-        rc = amber_calloc(n + 1, sizeof(*m->settings), &m->settings, err);
-    for (size_t i = 0; !rc && i < n; i++, m->n_settings++) {
-        if ((rc = amber_strdup(settings[i].name, &m->settings[i].name, err)))
-            break;
-        if ((rc = amber_strdup(settings[i].value, &m->settings[i].value, err))) {
-            free(m->settings[i].name);
-            break;
-        }
-    }
-    if (rc || t->table > 0)
-        return rc;
-    const struct amber_partition *parts = amber_unit_partitions(t->unit, &n);
-    rc = amber_calloc(n + 1, sizeof(*m->partitions), &m->partitions, err);
-    for (size_t i = 0; !rc && i < n; i++) {
-        struct amber_partition *q = &m->partitions[m->n_partitions++]; /* clear frees NULLs too */
-        if ((rc = amber_strdup(parts[i].schema, &q->schema, err)) ||
-            (rc = amber_strdup(parts[i].name, &q->name, err)) ||
-            (rc = amber_strdup(parts[i].bound, &q->bound, err)))
-            break;
-    }
-    return rc;
-}
-
 /* At a table's first row: its name, then its writer. A table without rows gets neither. */
 static enum amber_rc open_piece(struct attempt *t, struct amber_err *err)
 {
     struct archiver *a = t->a;
     struct piece *p = &t->pieces[t->table];
-    enum amber_rc rc = fill_manifest(t, p, err);
+    enum amber_rc rc = amber_piece_describe(t, p, err);
     if (!rc)
-        rc = reserve_name(t, p, err);
+        rc = amber_piece_reserve(t, p, err);
     if (!rc)
         rc = amber_failpoint("name-reserved", err);
     if (rc)
@@ -271,7 +101,7 @@ static enum amber_rc open_piece(struct attempt *t, struct amber_err *err)
     if (rc)
         return rc;
     AMBER_AUTO_BUF struct amber_buf meta = AMBER_BUF_INIT(16U << 20);
-    rc = header_meta(t, p, &meta, err);
+    rc = amber_piece_header(t, p, &meta, err);
     if (rc)
         return rc;
     struct amber_writer_config cfg = {
