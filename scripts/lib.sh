@@ -23,6 +23,17 @@ die() {
     exit 1
 }
 
+# TMPDIR if it will do, else /tmp: a unix socket's path has at most 107 bytes, and the tables of mounts
+# write blanks and the like in a way of their own.
+plain_tmpdir() {
+    local tmp=${TMPDIR:-/tmp}
+    if [[ $tmp =~ ^/[A-Za-z0-9._/+-]{1,39}$ ]] && [ -w "$tmp" ]; then
+        printf '%s\n' "$tmp"
+    else
+        echo /tmp
+    fi
+}
+
 # Files that root makes in somebody's checkout go to its owner, so that the owner can go on there.
 give_back() {
     if [ "$(id -u)" = 0 ] && [ "$(stat -c %u "$root")" != 0 ]; then
