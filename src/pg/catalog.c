@@ -281,12 +281,14 @@ enum amber_rc amber_catalog_runs(struct amber_pg *pg, const char *store_id, cons
     const char *params[] = {store_id, state, job, names_left ? "true" : "false"};
     return amber_pg_stream(
         pg,
-        "SELECT run_id, job, coalesce(host, ''), pid, " US_OF("started_at") ","
-        " floor(extract(epoch FROM clock_timestamp() - started_at) / 86400)::bigint"
-        " FROM amberfs.runs r WHERE store_id = $1::uuid AND state = $2"
-        " AND ($3::text IS NULL OR job = $3) AND (NOT $4::boolean OR EXISTS"
-        "  (SELECT 1 FROM amberfs.names n WHERE n.run_id = r.run_id))"
-        " ORDER BY started_at, run_id",
+        "SELECT run_id, job, coalesce(host, ''), pid, " US_OF(
+            "started_at") ","
+                          " floor(extract(epoch FROM clock_timestamp() - started_at) / "
+                          "86400)::bigint"
+                          " FROM amberfs.runs r WHERE store_id = $1::uuid AND state = $2"
+                          " AND ($3::text IS NULL OR job = $3) AND (NOT $4::boolean OR EXISTS"
+                          "  (SELECT 1 FROM amberfs.names n WHERE n.run_id = r.run_id))"
+                          " ORDER BY started_at, run_id",
         4, params, run_row, &l, err);
 }
 
@@ -356,9 +358,10 @@ enum amber_rc amber_catalog_archives(struct amber_pg *pg, const char *store_id, 
         "SELECT archive_id, run_id, job, logical_name, key, manifest_key,"
         " encode(manifest_sha256, 'hex'), table_schema, table_name, parent_table,"
         " start_date - " EPOCH_DATE ", end_date - " EPOCH_DATE ", row_count, raw_bytes,"
-        " stored_bytes, " US_OF("archived_at") " FROM amberfs.archived_partitions"
-        " WHERE store_id = $1::uuid AND ($2::uuid IS NULL OR run_id = $2::uuid)"
-        " ORDER BY logical_name",
+        " stored_bytes, " US_OF(
+            "archived_at") " FROM amberfs.archived_partitions"
+                           " WHERE store_id = $1::uuid AND ($2::uuid IS NULL OR run_id = $2::uuid)"
+                           " ORDER BY logical_name",
         2, params, archive_row, &l, err);
 }
 
@@ -382,17 +385,19 @@ enum amber_rc amber_catalog_job_result_put(struct amber_pg *pg, const char *stor
         int_text(archives, (int64_t)r->archives),
         int_text(stayed, (int64_t)r->rows_stayed),
     };
-    return run(pg, NULL, err,
-               "INSERT INTO amberfs.job_results (store_id, job, started_at, finished_at, state,"
-               " error, row_count, byte_count, archive_count, rows_stayed)"
-               " VALUES ($1::uuid, $2, " TIME_OF("$3") ", " TIME_OF("$4") ", $5, $6, $7::bigint,"
-               " $8::bigint, $9::bigint, $10::bigint)"
-               " ON CONFLICT (store_id, job) DO UPDATE SET started_at = excluded.started_at,"
-               " finished_at = excluded.finished_at, state = excluded.state,"
-               " error = excluded.error, row_count = excluded.row_count,"
-               " byte_count = excluded.byte_count, archive_count = excluded.archive_count,"
-               " rows_stayed = excluded.rows_stayed",
-               amber_countof(params), params);
+    return run(
+        pg, NULL, err,
+        "INSERT INTO amberfs.job_results (store_id, job, started_at, finished_at, state,"
+        " error, row_count, byte_count, archive_count, rows_stayed)"
+        " VALUES ($1::uuid, $2, " TIME_OF("$3") ", " TIME_OF(
+            "$4") ", $5, $6, $7::bigint,"
+                  " $8::bigint, $9::bigint, $10::bigint)"
+                  " ON CONFLICT (store_id, job) DO UPDATE SET started_at = excluded.started_at,"
+                  " finished_at = excluded.finished_at, state = excluded.state,"
+                  " error = excluded.error, row_count = excluded.row_count,"
+                  " byte_count = excluded.byte_count, archive_count = excluded.archive_count,"
+                  " rows_stayed = excluded.rows_stayed",
+        amber_countof(params), params);
 }
 
 enum amber_rc amber_catalog_job_result_get(struct amber_pg *pg, const char *store_id,
@@ -401,12 +406,13 @@ enum amber_rc amber_catalog_job_result_get(struct amber_pg *pg, const char *stor
 {
     AMBER_CLEANUP(amber_res_free_p) struct amber_res *res = NULL;
     const char *params[] = {store_id, job};
-    enum amber_rc rc =
-        amber_pg_query(pg, &res, err,
-                       "SELECT " US_OF("started_at") ", " US_OF("finished_at") ", state, error,"
-                       " row_count, byte_count, archive_count, rows_stayed"
-                       " FROM amberfs.job_results WHERE store_id = $1::uuid AND job = $2",
-                       2, params);
+    enum amber_rc rc = amber_pg_query(
+        pg, &res, err,
+        "SELECT " US_OF("started_at") ", " US_OF(
+            "finished_at") ", state, error,"
+                           " row_count, byte_count, archive_count, rows_stayed"
+                           " FROM amberfs.job_results WHERE store_id = $1::uuid AND job = $2",
+        2, params);
     if (rc)
         return rc;
     *out = (struct amber_job_result){0};
@@ -481,9 +487,9 @@ enum amber_rc amber_catalog_pins(struct amber_pg *pg, const char *table_schema, 
         pg,
         "SELECT table_schema, table_name, from_date - " EPOCH_DATE ", to_date - " EPOCH_DATE ","
         " " US_OF("until") ", coalesce(reason, '') FROM amberfs.pins"
-        " WHERE until > clock_timestamp()"
-        " AND ($2::text IS NULL OR (table_schema = $1 AND table_name = $2))"
-        " ORDER BY table_schema, table_name, from_date, pin_id",
+                           " WHERE until > clock_timestamp()"
+                           " AND ($2::text IS NULL OR (table_schema = $1 AND table_name = $2))"
+                           " ORDER BY table_schema, table_name, from_date, pin_id",
         2, params, pin_row, &l, err);
 }
 
@@ -508,11 +514,11 @@ enum amber_rc amber_catalog_restored_before(struct amber_pg *pg, const char *arc
 {
     AMBER_CLEANUP(amber_res_free_p) struct amber_res *res = NULL;
     const char *params[] = {archive_id, table_schema, table_name};
-    enum amber_rc rc = amber_pg_query(
-        pg, &res, err,
-        "SELECT EXISTS (SELECT 1 FROM amberfs.restores WHERE archive_id = $1::uuid"
-        " AND table_schema = $2 AND table_name = $3)",
-        3, params);
+    enum amber_rc rc =
+        amber_pg_query(pg, &res, err,
+                       "SELECT EXISTS (SELECT 1 FROM amberfs.restores WHERE archive_id = $1::uuid"
+                       " AND table_schema = $2 AND table_name = $3)",
+                       3, params);
     if (!rc)
         *out = amber_res_bool(res, 0, 0);
     return rc;

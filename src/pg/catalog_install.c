@@ -119,7 +119,8 @@ static enum amber_rc check_views(struct amber_pg *pg, struct amber_err *err)
         " WHEN 'S' THEN 'SEQUENCE' WHEN 'i' THEN 'INDEX' WHEN 'f' THEN 'FOREIGN TABLE'"
         " ELSE 'TABLE' END"
         " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = 'public' AND c.relname IN ('archived_partitions', 'database_size_stats')"
+        " WHERE n.nspname = 'public' AND c.relname IN ('archived_partitions', "
+        "'database_size_stats')"
         " AND NOT EXISTS (SELECT 1 FROM pg_rewrite r JOIN pg_depend d"
         "  ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid"
         "  AND d.refclassid = 'pg_class'::regclass"
@@ -130,10 +131,11 @@ static enum amber_rc check_views(struct amber_pg *pg, struct amber_err *err)
     if (rc || !amber_res_rows(res))
         return rc;
     const char *name = amber_res_get(res, 0, 0), *kind = amber_res_get(res, 0, 1);
-    return amber_fail(err, AMBER_E_EXISTS,
-                      "%s: public.%s is there already and isn't amberfs's view: rename it (ALTER %s "
-                      "public.%s RENAME TO %s_old), then try again; nothing was changed",
-                      pg->where, name, kind, name, name);
+    return amber_fail(
+        err, AMBER_E_EXISTS,
+        "%s: public.%s is there already and isn't amberfs's view: rename it (ALTER %s "
+        "public.%s RENAME TO %s_old), then try again; nothing was changed",
+        pg->where, name, kind, name, name);
 }
 
 static enum amber_rc make_catalog(struct amber_pg *pg, struct amber_err *err)
@@ -189,8 +191,8 @@ enum amber_rc amber_catalog_install(struct amber_pg *pg, bool *out_made, struct 
     if (rc)
         return rc;
     /* Somebody else may have made it while we waited for the lock. */
-    rc = run(pg, err,
-             "SELECT pg_advisory_xact_lock(hashtextextended('amberfs catalog', 0))", 0, NULL);
+    rc = run(pg, err, "SELECT pg_advisory_xact_lock(hashtextextended('amberfs catalog', 0))", 0,
+             NULL);
     if (!rc)
         rc = read_version(pg, &version, err);
     if (!rc)
@@ -207,8 +209,7 @@ enum amber_rc amber_catalog_install(struct amber_pg *pg, bool *out_made, struct 
     return AMBER_OK;
 }
 
-enum amber_rc amber_catalog_id(struct amber_pg *pg, char out[AMBER_UUID_LEN],
-                               struct amber_err *err)
+enum amber_rc amber_catalog_id(struct amber_pg *pg, char out[AMBER_UUID_LEN], struct amber_err *err)
 {
     int64_t version;
     enum amber_rc rc = read_version(pg, &version, err);

@@ -28,7 +28,7 @@
 /* ---- cancel requests ---- */
 
 struct amber_canceler {
-    PGcancel *pg;   /* owned; never changed */
+    PGcancel *pg; /* owned; never changed */
     atomic_int refs;
 };
 
@@ -89,8 +89,8 @@ void amber_pg_interrupt(struct amber_pg *pg)
 
 static enum amber_rc check_conninfo(const char *conninfo, struct amber_err *err)
 {
-    bool uri = strncmp(conninfo, "postgresql://", 13) == 0 ||
-               strncmp(conninfo, "postgres://", 11) == 0;
+    bool uri =
+        strncmp(conninfo, "postgresql://", 13) == 0 || strncmp(conninfo, "postgres://", 11) == 0;
     if (!uri && strstr(conninfo, "://") && !strchr(conninfo, '='))
         return amber_fail(err, AMBER_E_INVALID,
                           "the database's address (DATABASE_URL) has an unknown scheme: it must "
@@ -248,8 +248,10 @@ static enum amber_rc connect_poll(struct amber_pg *pg, int64_t share_us, size_t 
         enum amber_rc rc =
             amber_pg_wait(pg, next == PGRES_POLLING_READING ? POLLIN : POLLOUT, &turn, err);
         if (rc == AMBER_E_TIMEOUT)
-            return amber_fail(err, rc, "can't connect to %s: no answer in time; check host, port "
-                              "and firewall", where);
+            return amber_fail(err, rc,
+                              "can't connect to %s: no answer in time; check host, port "
+                              "and firewall",
+                              where);
         if (rc)
             return rc;
         next = PQconnectPoll(conn);
@@ -402,12 +404,11 @@ static enum amber_rc keep_setting(struct amber_pg *pg, const char *name, const c
 static enum amber_rc read_settings(struct amber_pg *pg, bool read_only, struct amber_err *err)
 {
     AMBER_AUTO_BUF struct amber_buf sql = AMBER_BUF_INIT(1U << 16);
-    enum amber_rc rc =
-        amber_buf_puts(&sql,
-                       "SELECT current_setting('lc_messages'),"
-                       " current_setting('default_transaction_read_only'),"
-                       " current_setting('synchronous_commit')",
-                       err);
+    enum amber_rc rc = amber_buf_puts(&sql,
+                                      "SELECT current_setting('lc_messages'),"
+                                      " current_setting('default_transaction_read_only'),"
+                                      " current_setting('synchronous_commit')",
+                                      err);
     for (size_t i = 0; !rc && i < amber_countof(setting_defs); i++)
         if (amber_pg_version(pg) >= setting_defs[i].from_version)
             rc = amber_buf_printf(&sql, err, ", current_setting('%s')", setting_defs[i].name);

@@ -28,7 +28,8 @@ static enum amber_rc start_copy(struct amber_pg *pg, const char *sql, enum amber
     PQclear(res);
     if (!rc && pg->copy != want) {
         amber_pg_settle(pg);
-        return amber_fail(err, AMBER_E_INVALID, "the statement isn't a COPY of the right direction");
+        return amber_fail(err, AMBER_E_INVALID,
+                          "the statement isn't a COPY of the right direction");
     }
     return rc;
 }

@@ -45,7 +45,7 @@ static bool is_raised(const PGresult *res, const char *sqlstate)
 {
     const char *fn = PQresultErrorField(res, PG_DIAG_SOURCE_FUNCTION);
     static const char *const raisers[] = {"exec_stmt_raise", "exec_stmt_assert", "do_util_elog",
-                                          "PLy_output", "PLy_elog_impl", "pltcl_elog"};
+                                          "PLy_output",      "PLy_elog_impl",    "pltcl_elog"};
     for (size_t i = 0; fn && i < amber_countof(raisers); i++)
         if (strcmp(fn, raisers[i]) == 0)
             return true;
@@ -63,10 +63,11 @@ static void raised_text(const PGresult *res, char *out, size_t out_len)
         name += sizeof(intro) - 1;
         len = (int)strcspn(name, "(\n\"");
     }
-    snprintf(out, out_len,
-             "a trigger or function%s%.*s raised an exception (its text is left out, as it may hold "
-             "values of the row; see the server's log)",
-             len ? " " : "", len < 128 ? len : 128, name ? name : "");
+    snprintf(
+        out, out_len,
+        "a trigger or function%s%.*s raised an exception (its text is left out, as it may hold "
+        "values of the row; see the server's log)",
+        len ? " " : "", len < 128 ? len : 128, name ? name : "");
 }
 
 static void primary_text(const struct amber_pg *pg, const PGresult *res, const char *sqlstate,

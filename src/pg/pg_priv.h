@@ -61,8 +61,8 @@ struct amber_turn {
     }
 
 /* OK, or NET: the connection broke before. With heed also CANCELED. */
-enum amber_rc amber_pg_ready(struct amber_pg *pg, bool heed, struct amber_err *err)
-    AMBER_MUST_CHECK;
+enum amber_rc amber_pg_ready(struct amber_pg *pg, bool heed,
+                             struct amber_err *err) AMBER_MUST_CHECK;
 /* Poll the socket for events. errors  CANCELED with turn->heed; TIMEOUT the deadline passed. */
 enum amber_rc amber_pg_wait(struct amber_pg *pg, short events, struct amber_turn *turn,
                             struct amber_err *err) AMBER_MUST_CHECK;
@@ -91,7 +91,8 @@ void amber_pg_settle(struct amber_pg *pg);
 enum amber_rc amber_pg_fail(struct amber_pg *pg, const PGresult *res, struct amber_err *err);
 /* Mark the connection as broken: NET with libpq's reason. */
 enum amber_rc amber_pg_lost(struct amber_pg *pg, struct amber_err *err);
-/* libpq's message as one line without what may hold a secret, and the SQLSTATE in it ("" if none). */
+/* libpq's message as one line without what may hold a secret, and the SQLSTATE in it ("" if none).
+ */
 void amber_pg_connect_message(const char *message, char *out, size_t out_len, char sqlstate[6]);
 /* Replace everything from the first to the last quotation mark of text. */
 void amber_pg_hide_quoted(char *text);

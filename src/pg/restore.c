@@ -185,7 +185,8 @@ static enum amber_rc open_decoder(struct amber_restore *r, struct amber_err *err
         .n_emit = r->n_emit,
         .any_keys = r->any_keys,
     };
-    enum amber_rc rc = amber_calloc(r->source->n_columns + 1, sizeof(*r->present), &r->present, err);
+    enum amber_rc rc =
+        amber_calloc(r->source->n_columns + 1, sizeof(*r->present), &r->present, err);
     return rc ? rc : amber_row_decoder_new(&cfg, &r->decoder, err);
 }
 

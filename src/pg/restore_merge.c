@@ -11,10 +11,9 @@
  *   1 detect    join staging and table on every unique key whose columns the set has
  *   2 decide    error: the first row that differs; replace: UPDATE it (never DELETE, which would
  *               cascade); skip: nothing
- *   3 insert    the rows without a conflict, ON CONFLICT DO NOTHING; a row that the table refuses is
- *               found by halving
- *   4 again     fewer were inserted: two rows of the file have one key, or somebody else was
- *               faster. The same detection tells whether they differ
+ *   3 insert    the rows without a conflict, ON CONFLICT DO NOTHING; a row that the table refuses
+ * is found by halving 4 again     fewer were inserted: two rows of the file have one key, or
+ * somebody else was faster. The same detection tells whether they differ
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -92,8 +91,8 @@ static void add_same(struct amber_sqltext *sql, const struct merge *m)
     amber_sqltext_add(sql, "true");
     for (size_t i = 0; i < m->r->n_emit; i++)
         if (m->set->has[i])
-            amber_sqltext_add(sql, " AND s.c%u::text IS NOT DISTINCT FROM t.c%u::text",
-                              (uint32_t)i, (uint32_t)i);
+            amber_sqltext_add(sql, " AND s.c%u::text IS NOT DISTINCT FROM t.c%u::text", (uint32_t)i,
+                              (uint32_t)i);
 }
 
 /* The staged rows of the set, with generated columns worked out, as a FROM item. */
@@ -105,8 +104,8 @@ static void add_staged(struct amber_sqltext *sql, const struct merge *m)
     amber_sqltext_add(sql, "(SELECT *");
     for (size_t i = 0; i < r->n_columns; i++)
         if (r->columns[i].generated && m->set->n == r->n_emit)
-            amber_sqltext_add(sql, ", (%s)::%s AS %i", r->columns[i].generated,
-                              r->columns[i].type, r->columns[i].name);
+            amber_sqltext_add(sql, ", (%s)::%s AS %i", r->columns[i].generated, r->columns[i].type,
+                              r->columns[i].name);
     amber_sqltext_add(sql, " FROM " STAGING " WHERE %i = %s) AS x", r->set_col, no);
 }
 
@@ -125,11 +124,10 @@ static void add_match(struct amber_sqltext *sql, const struct amber_target_key *
         if (p->coll_name)
             amber_sqltext_add(sql, " COLLATE %t", p->coll_schema, p->coll_name);
         /* An operator's name has no quoted form; the server gave it. */
-        amber_sqltext_add(sql, " OPERATOR(%i.%s) t.k%u", p->op_schema, p->op_name,
-                          (uint32_t)i);
+        amber_sqltext_add(sql, " OPERATOR(%i.%s) t.k%u", p->op_schema, p->op_name, (uint32_t)i);
         if (k->nulls_equal)
-            amber_sqltext_add(sql, " OR (s.k%u IS NULL AND t.k%u IS NULL)",
-                              (uint32_t)i, (uint32_t)i);
+            amber_sqltext_add(sql, " OR (s.k%u IS NULL AND t.k%u IS NULL)", (uint32_t)i,
+                              (uint32_t)i);
         amber_sqltext_add(sql, ")");
     }
 }
@@ -195,11 +193,12 @@ static enum amber_rc refuse_differing(const struct merge *m, struct amber_err *e
         return rc;
     const struct amber_target_key *k = &m->r->keys[amber_res_int(res, 0, 1)];
     char text[768];
-    snprintf(text, sizeof(text),
-             "line %" PRId64 ": another row with the same key is there and differs (constraint "
-             "\"%s\" of %s.%s); choose what wins: --on-conflict skip keeps the table's row, replace "
-             "the file's",
-             amber_res_int(res, 0, 0), k->name, k->schema, k->rel);
+    snprintf(
+        text, sizeof(text),
+        "line %" PRId64 ": another row with the same key is there and differs (constraint "
+        "\"%s\" of %s.%s); choose what wins: --on-conflict skip keeps the table's row, replace "
+        "the file's",
+        amber_res_int(res, 0, 0), k->name, k->schema, k->rel);
     return duplicate(err, text);
 }
 
@@ -218,7 +217,8 @@ static enum amber_rc refuse_ambiguous(const struct merge *m, struct amber_err *e
     const struct amber_target_key *b = &m->r->keys[amber_res_int(res, 0, 2)];
     char text[768];
     snprintf(text, sizeof(text),
-             "line %" PRId64 " has the keys of several rows of %s.%s (constraints \"%s\", \"%s\") and "
+             "line %" PRId64
+             " has the keys of several rows of %s.%s (constraints \"%s\", \"%s\") and "
              "can't replace them all: remove the wrong ones first",
              amber_res_int(res, 0, 0), m->r->schema, m->r->table, a->name, b->name);
     return duplicate(err, text);
@@ -312,8 +312,8 @@ static enum amber_rc decide(const struct merge *m, struct amber_err *err)
 static enum amber_rc count_todo(struct merge *m, struct amber_err *err)
 {
     AMBER_CLEANUP(amber_res_free_p) struct amber_res *res = NULL;
-    enum amber_rc rc = amber_pg_query(m->r->pg, &res, err,
-                                      "SELECT count(DISTINCT line) FROM " CONFLICT, 0, NULL);
+    enum amber_rc rc =
+        amber_pg_query(m->r->pg, &res, err, "SELECT count(DISTINCT line) FROM " CONFLICT, 0, NULL);
     if (!rc)
         m->todo = m->set->rows - (uint64_t)amber_res_int(res, 0, 0);
     return rc;
@@ -344,8 +344,9 @@ static enum amber_rc insert_lines(const struct merge *m, uint64_t first, uint64_
                       r->schema, r->table, amber_sqltext_str(&cols), amber_sqltext_str(&cols),
                       r->set_col, set, r->line_col, range);
     if (m->todo < m->set->rows)
-        amber_sqltext_add(&sql, " AND NOT EXISTS (SELECT 1 FROM " CONFLICT
-                          " AS c WHERE c.line = s.%i)", r->line_col);
+        amber_sqltext_add(&sql,
+                          " AND NOT EXISTS (SELECT 1 FROM " CONFLICT " AS c WHERE c.line = s.%i)",
+                          r->line_col);
     amber_sqltext_add(&sql, " ORDER BY s.%i%s%s", r->line_col,
                       r->mode == AMBER_CONFLICT_REPLACE ? " DESC" : "",
                       deferrable ? "" : " ON CONFLICT DO NOTHING");

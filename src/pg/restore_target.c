@@ -125,11 +125,12 @@ static enum amber_rc check_triggers(struct amber_restore *r, struct amber_err *e
         amber_restore_note(r, "triggers fired for each row: %s", list);
         return AMBER_OK;
     }
-    return amber_fail(err, AMBER_E_INVALID,
-                      "%s.%s has enabled triggers that would fire for restored rows: %s. Disable "
-                      "them (ALTER TABLE ... DISABLE TRIGGER ...) for the restore, or allow them to "
-                      "fire (amberfs restore --allow-triggers)",
-                      r->schema, r->table, list);
+    return amber_fail(
+        err, AMBER_E_INVALID,
+        "%s.%s has enabled triggers that would fire for restored rows: %s. Disable "
+        "them (ALTER TABLE ... DISABLE TRIGGER ...) for the restore, or allow them to "
+        "fire (amberfs restore --allow-triggers)",
+        r->schema, r->table, list);
 }
 
 static enum amber_rc check_rules(struct amber_restore *r, struct amber_err *err)

@@ -223,9 +223,11 @@ static void install_tables_and_columns_are_explained(void **state)
     fresh();
     fx_assert_text("SELECT string_agg(relname, ',') FROM pg_class"
                    " WHERE relnamespace = 'amberfs'::regnamespace AND relkind = 'r'"
-                   " AND obj_description(oid) IS NULL", "");
+                   " AND obj_description(oid) IS NULL",
+                   "");
     fx_assert_text("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
-                   " AND relkind = 'v' AND obj_description(oid) LIKE 'amberfs:%'", "2");
+                   " AND relkind = 'v' AND obj_description(oid) LIKE 'amberfs:%'",
+                   "2");
 }
 
 /* ---- the fence ---- */
@@ -460,9 +462,9 @@ static void archives_come_back_as_they_were(void **state)
     fx_ok(amber_pg_commit(fx_pg, &err), err);
 
     fx_ok(amber_catalog_archives(fx_pg, STORE, NULL, append_archive, &out, &err), err);
-    assert_string_equal(out.data,
-                        "e/B.json|e/B.json.gz|app.\"Eltern\"|-5|19813|9007199254740991|500000|40000;"
-                        "e/b.json|e/b.json.gz|-|19723|19813|1000|500000|40000;");
+    assert_string_equal(
+        out.data, "e/B.json|e/B.json.gz|app.\"Eltern\"|-5|19813|9007199254740991|500000|40000;"
+                  "e/b.json|e/b.json.gz|-|19723|19813|1000|500000|40000;");
     out.len = 0;
     struct amber_run none = new_run("job");
     fx_ok(amber_catalog_archives(fx_pg, STORE, none.run_id, append_archive, &out, &err), err);
@@ -537,14 +539,15 @@ static void size_stats_sum_partitions_and_archives(void **state)
     (void)state;
 
     fresh();
-    fx_schema("CREATE TABLE app.events (at date) PARTITION BY RANGE (at);"
-              "CREATE TABLE app.e1 PARTITION OF app.events FOR VALUES FROM ('2024-01-01') TO"
-              " ('2024-02-01');"
-              "CREATE TABLE app.e2 PARTITION OF app.events FOR VALUES FROM ('2024-02-01') TO"
-              " ('2024-03-01');"
-              "CREATE TABLE app.plain (x text);"
-              "INSERT INTO app.events SELECT DATE '2024-01-01' + i % 40 FROM generate_series(1,999) i;"
-              "ANALYZE app.events");
+    fx_schema(
+        "CREATE TABLE app.events (at date) PARTITION BY RANGE (at);"
+        "CREATE TABLE app.e1 PARTITION OF app.events FOR VALUES FROM ('2024-01-01') TO"
+        " ('2024-02-01');"
+        "CREATE TABLE app.e2 PARTITION OF app.events FOR VALUES FROM ('2024-02-01') TO"
+        " ('2024-03-01');"
+        "CREATE TABLE app.plain (x text);"
+        "INSERT INTO app.events SELECT DATE '2024-01-01' + i % 40 FROM generate_series(1,999) i;"
+        "ANALYZE app.events");
     struct amber_run run = begun("job");
     fx_ok(amber_catalog_name_reserve(fx_pg, &run, "e/1.json", &err), err);
     fx_ok(amber_catalog_name_reserve(fx_pg, &run, "e/2.json", &err), err);
@@ -555,14 +558,16 @@ static void size_stats_sum_partitions_and_archives(void **state)
     fx_ok(amber_catalog_run_commit(fx_pg, &run, rows, 2, &err), err);
     fx_ok(amber_pg_commit(fx_pg, &err), err);
     fx_assert_text("SELECT string_agg(table_name, ',') FROM public.database_size_stats"
-                   " WHERE table_schema = 'app'", "events,gone,plain");
+                   " WHERE table_schema = 'app'",
+                   "events,gone,plain");
     fx_assert_text("SELECT archived_rows || ' ' || compressed_size || ' ' || archives || ' '"
                    " || (total_size = pg_total_relation_size('app.e1')"
                    "     + pg_total_relation_size('app.e2'))"
                    " FROM public.database_size_stats WHERE table_name = 'events'",
                    "1000 40000 1 true");
     fx_assert_text("SELECT total_size || ' ' || archived_rows FROM public.database_size_stats"
-                   " WHERE table_name = 'gone'", "0 1000");
+                   " WHERE table_name = 'gone'",
+                   "0 1000");
 }
 
 /* ---- results, pins, restores ---- */
