@@ -55,13 +55,13 @@ build_in() {
     fi
     (
         flock 9
-        mkdir -p "$dir"
-        # A folder configured for other options, or by another meson, is configured anew.
-        printf '%s\n' "$(meson --version) ${CC:-cc} $*" >"$dir/.wanted"
-        if ! cmp -s "$dir/.wanted" "$dir/.configured" || [ ! -e "$dir/build.ninja" ]; then
-            rm -rf "$dir/meson-private" "$dir/meson-info" "$dir/build.ninja"
+        # A folder configured for other options, by another meson or in a checkout that has moved
+        # since is made anew.
+        wanted="$(meson --version) ${CC:-cc} $root $*"
+        if [ "$wanted" != "$(cat "$dir/.configured" 2>/dev/null)" ]; then
+            rm -rf "$dir"
             meson setup "$dir" "$root" "$@" || exit 1
-            cp "$dir/.wanted" "$dir/.configured"
+            printf '%s\n' "$wanted" >"$dir/.configured"
         fi
         # shellcheck disable=SC2086 # several words
         ninja -C "$dir" $targets
