@@ -69,8 +69,6 @@ static enum amber_rc give_line(struct sink *s, const char *line, size_t len, str
     s->n_lines++;
     if (!s->known && len && line[len - 1] == '\r')
         len--; /* a person's file may have been through another system */
-    if (!s->known && !len)
-        return AMBER_OK;
     const char *overlay = NULL;
     size_t overlay_len = 0;
     if (s->known) {
