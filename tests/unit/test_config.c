@@ -261,6 +261,7 @@ static void libpq_variables_of_file_reach_environment_unless_set(void **state)
     setenv("PGUSER", "outside", 1);
     struct amber_config c AMBER_CLEANUP(amber_config_clear) =
         good("PGUSER=outside", "PGHOST=/run/pg\nPGUSER=inside\nPGOPTIONS=\nPG_COLOR=x\n");
+    assert_null(c.database_url);
     assert_string_equal(getenv("PGHOST"), "/run/pg");
     assert_string_equal(getenv("PGUSER"), "outside");
     assert_null(getenv("PGOPTIONS"));
