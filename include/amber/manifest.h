@@ -25,7 +25,7 @@
 #define AMBER_MANIFEST_MAX (64U * 1024U * 1024U) /* bytes of one manifest: 600,000 blocks */
 #define AMBER_META_MAX (1024U * 1024U)           /* bytes of a header unit's text */
 #define AMBER_UNIT_STORED_MAX (64U * 1024U * 1024U) /* stored bytes of a header or trailer */
-#define AMBER_COUNT_MAX ((UINT64_C(1) << 53) - 1)   /* any size or count: exact in any JSON reader */
+#define AMBER_COUNT_MAX ((UINT64_C(1) << 53) - 1)   /* any size or count: exact in JSON */
 
 enum amber_block_kind { AMBER_BLOCK_HEADER, AMBER_BLOCK_DATA, AMBER_BLOCK_TRAILER };
 

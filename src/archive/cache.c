@@ -11,8 +11,9 @@
 
 #include "amber/log.h"
 
-#define ENTRY_MIN 4096U                   /* bytes of the smallest buffer */
-#define COLD_KEEP (16U * 1024U * 1024U) /* bytes from which on cold buffers are used again first */
+#define ENTRY_MIN 4096U                 /* bytes of the smallest buffer */
+#define COLD_KEEP (16U * 1024U * 1024U) /* bytes from which on cold buffers are used again first   \
+                                         */
 
 /* Quarter steps between powers of two: blocks of about one size fit into each other's buffers. */
 static size_t buffer_size(size_t len)
@@ -331,8 +332,7 @@ void amber_cache_release(struct cache_entry *e)
     free_all(dead);
 }
 
-bool amber_cache_ahead(struct amber_cache *c, struct cache_entry **slot,
-                       const struct cache_load *l)
+bool amber_cache_ahead(struct amber_cache *c, struct cache_entry **slot, const struct cache_load *l)
 {
     struct cache_entry *e = NULL, *dead = NULL;
 

@@ -37,11 +37,11 @@ struct amber_cache {
     pthread_mutex_t lock;
     pthread_cond_t idle; /* a reader's last stream went */
     struct amber_pool *pool;
-    size_t budget;      /* bytes */
-    size_t bytes;       /* of all entries, free ones included */
-    size_t ahead_bytes; /* of entries that nobody used yet */
-    struct cache_entry lru;       /* sentinel; next: hottest, prev: coldest */
-    struct cache_entry *free;     /* buffers for the next blocks */
+    size_t budget;                 /* bytes */
+    size_t bytes;                  /* of all entries, free ones included */
+    size_t ahead_bytes;            /* of entries that nobody used yet */
+    struct cache_entry lru;        /* sentinel; next: hottest, prev: coldest */
+    struct cache_entry *free;      /* buffers for the next blocks */
     struct block_scratch *scratch; /* decoders for the next blocks */
     uint64_t hits, misses, evictions, failures, loads;
 };

@@ -113,12 +113,11 @@ static void progress(void *arg, uint64_t stored_bytes_done)
         c->cfg->progress(c->cfg->arg, c->stored_before + stored_bytes_done);
 }
 
-static enum amber_rc scan(struct check *c, const struct amber_part *part,
-                          enum amber_rc (*work)(void *, const struct scan_group *,
-                                                struct amber_err *),
-                          enum amber_rc (*commit)(void *, const struct scan_group *,
-                                                  struct amber_err *),
-                          struct amber_err *err)
+static enum amber_rc
+scan(struct check *c, const struct amber_part *part,
+     enum amber_rc (*work)(void *, const struct scan_group *, struct amber_err *),
+     enum amber_rc (*commit)(void *, const struct scan_group *, struct amber_err *),
+     struct amber_err *err)
 {
     const struct scan_config cfg = {
         .store = c->cfg->store,
@@ -244,10 +243,10 @@ static enum amber_rc read_overlay(struct check *c, struct parser *p, size_t i,
     p->overlay.len = 0;
     if (off == end)
         return AMBER_OK;
-    enum amber_rc rc = end - off > AMBER_ROW_JSON_MAX
-                           ? amber_fail(err, AMBER_E_LIMIT, "%s: too much for one block of rows",
-                                        c->overlay->key)
-                           : amber_buf_reserve(&p->overlay, (size_t)(end - off), err);
+    enum amber_rc rc =
+        end - off > AMBER_ROW_JSON_MAX
+            ? amber_fail(err, AMBER_E_LIMIT, "%s: too much for one block of rows", c->overlay->key)
+            : amber_buf_reserve(&p->overlay, (size_t)(end - off), err);
     if (!rc)
         rc = amber_reader_read(c->reader, off, p->overlay.data, (size_t)(end - off), &got, err);
     if (!rc)

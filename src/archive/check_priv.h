@@ -13,7 +13,8 @@ struct check_config {
     const struct amber_manifest *manifest;
     struct amber_pool *pool;
     const struct amber_cancel *cancel; /* may be NULL */
-    const struct amber_proof *proof;   /* what the rows must be; NULL: any rows that can be restored */
+    const struct amber_proof
+        *proof; /* what the rows must be; NULL: any rows that can be restored */
     struct amber_verify_report *report; /* NULL: the first fault is the error */
     void (*progress)(void *arg, uint64_t stored_bytes_done); /* may be NULL */
     void *arg;

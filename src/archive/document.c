@@ -139,8 +139,8 @@ enum amber_rc amber_doc_string_or_null(const struct doc_node *obj, const char *k
     return amber_doc_string(obj, key, out, err);
 }
 
-enum amber_rc amber_doc_uuid(const struct doc_node *obj, const char *key,
-                             char out[AMBER_UUID_LEN], struct amber_err *err)
+enum amber_rc amber_doc_uuid(const struct doc_node *obj, const char *key, char out[AMBER_UUID_LEN],
+                             struct amber_err *err)
 {
     struct doc_node n;
     enum amber_rc rc = amber_doc_get(obj, key, JSON_STRING, &n, err);
@@ -223,8 +223,7 @@ static bool too_many_values(const char *text, size_t len)
 
 /* The first flag of the list that isn't known; NULL if all are. */
 static enum amber_rc unknown_flag(const struct doc_node *root, const char *list,
-                                  const char *const *known, const char **out,
-                                  struct amber_err *err)
+                                  const char *const *known, const char **out, struct amber_err *err)
 {
     struct doc_node flags, flag;
     enum amber_rc rc = amber_doc_get(root, list, JSON_ARRAY, &flags, err);
@@ -264,7 +263,8 @@ static enum amber_rc check_head(const struct doc_node *root, const char *format,
     if (version != 1)
         return amber_fail(err, AMBER_E_UNSUPPORTED,
                           "version %" PRIu64 " of %s was written by another amberfs; this one "
-                          "reads version 1: use a newer amberfs", version, format);
+                          "reads version 1: use a newer amberfs",
+                          version, format);
     if ((rc = unknown_flag(root, "read_incompat", read_flags, &unknown, err)))
         return rc;
     if (unknown)

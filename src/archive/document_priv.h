@@ -32,8 +32,8 @@ enum amber_rc amber_doc_open(const char *text, size_t len, const char *format, j
                              struct doc_node *out_root, bool *out_write_unknown,
                              struct amber_err *err) AMBER_MUST_CHECK;
 /* Append `"format":...,"version":1` and the empty flag lists, each on its line, after a '{'. */
-enum amber_rc amber_doc_head(struct amber_buf *out, const char *format, struct amber_err *err)
-    AMBER_MUST_CHECK;
+enum amber_rc amber_doc_head(struct amber_buf *out, const char *format,
+                             struct amber_err *err) AMBER_MUST_CHECK;
 
 /* "<path>: <text>" */
 enum amber_rc amber_doc_fail(const struct doc_node *n, struct amber_err *err, enum amber_rc code,
@@ -54,8 +54,8 @@ enum amber_rc amber_doc_string(const struct doc_node *obj, const char *key, char
                                struct amber_err *err) AMBER_MUST_CHECK;
 enum amber_rc amber_doc_string_or_null(const struct doc_node *obj, const char *key, char **out,
                                        struct amber_err *err) AMBER_MUST_CHECK;
-enum amber_rc amber_doc_uuid(const struct doc_node *obj, const char *key,
-                             char out[AMBER_UUID_LEN], struct amber_err *err) AMBER_MUST_CHECK;
+enum amber_rc amber_doc_uuid(const struct doc_node *obj, const char *key, char out[AMBER_UUID_LEN],
+                             struct amber_err *err) AMBER_MUST_CHECK;
 enum amber_rc amber_doc_uint(const struct doc_node *obj, const char *key, uint64_t max,
                              uint64_t *out, struct amber_err *err) AMBER_MUST_CHECK;
 enum amber_rc amber_doc_int(const struct doc_node *obj, const char *key, int64_t *out,
@@ -73,8 +73,8 @@ enum amber_rc amber_doc_digest(const struct doc_node *obj, const char *key,
 enum amber_rc amber_doc_put(struct amber_buf *out, const char *key, const char *text,
                             struct amber_err *err) AMBER_MUST_CHECK;
 enum amber_rc amber_doc_put_digest(struct amber_buf *out, const char *key,
-                                   const struct amber_sha256 *d, struct amber_err *err)
-    AMBER_MUST_CHECK;
+                                   const struct amber_sha256 *d,
+                                   struct amber_err *err) AMBER_MUST_CHECK;
 enum amber_rc amber_doc_put_time(struct amber_buf *out, const char *key, int64_t us,
                                  struct amber_err *err) AMBER_MUST_CHECK;
 

@@ -34,8 +34,7 @@ enum amber_rc amber_store_identity_get(struct amber_store *st, struct amber_stor
 }
 
 enum amber_rc amber_store_identity_put(struct amber_store *st,
-                                       const struct amber_store_identity *id,
-                                       struct amber_err *err)
+                                       const struct amber_store_identity *id, struct amber_err *err)
 {
     AMBER_AUTO_BUF struct amber_buf text = AMBER_BUF_INIT(IDENTITY_BYTES_MAX);
 

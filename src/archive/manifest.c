@@ -13,8 +13,9 @@
 #include "amber/calendar.h"
 #include "document_priv.h"
 
-const char *const amber_block_words[3] = {
-    [AMBER_BLOCK_HEADER] = "header", [AMBER_BLOCK_DATA] = "data", [AMBER_BLOCK_TRAILER] = "trailer"};
+const char *const amber_block_words[3] = {[AMBER_BLOCK_HEADER] = "header",
+                                          [AMBER_BLOCK_DATA] = "data",
+                                          [AMBER_BLOCK_TRAILER] = "trailer"};
 
 void amber_part_clear(struct amber_part *p)
 {
@@ -276,10 +277,9 @@ enum amber_rc amber_manifest_key(const char *archive_key, const char *run_id, ui
                                  uint64_t raw_bytes, char **out, struct amber_err *err)
 {
     AMBER_AUTO_FREE char *key = NULL;
-    enum amber_rc rc = amber_asprintf(&key, err,
-                                      AMBER_META_DIR "/manifests/%s/%s.%" PRIu64 ".%" PRIu64
-                                                     ".json",
-                                      archive_key, run_id, rows, raw_bytes);
+    enum amber_rc rc =
+        amber_asprintf(&key, err, AMBER_META_DIR "/manifests/%s/%s.%" PRIu64 ".%" PRIu64 ".json",
+                       archive_key, run_id, rows, raw_bytes);
     if (!rc)
         rc = amber_key_check(key, err);
     if (!rc)
@@ -291,9 +291,8 @@ enum amber_rc amber_attachment_key(const char *archive_key, const char *run_id, 
                                    enum amber_codec_kind codec, char **out, struct amber_err *err)
 {
     AMBER_AUTO_FREE char *key = NULL;
-    enum amber_rc rc =
-        amber_asprintf(&key, err, AMBER_META_DIR "/attachments/%s/%s.%s%s", archive_key, run_id,
-                       kind, amber_codec_info(codec)->suffix);
+    enum amber_rc rc = amber_asprintf(&key, err, AMBER_META_DIR "/attachments/%s/%s.%s%s",
+                                      archive_key, run_id, kind, amber_codec_info(codec)->suffix);
     if (!rc)
         rc = amber_key_check(key, err);
     if (!rc)

@@ -26,8 +26,9 @@ enum { COL_STORED_OFF = 1, COL_STORED_LEN, COL_RAW_OFF, COL_RAW_LEN, COL_FIRST_R
 static enum amber_rc part_fail(const char *path, size_t i, const char *member, uint64_t found,
                                uint64_t expected, struct amber_err *err)
 {
-    return amber_fail(err, AMBER_E_CORRUPT, "%s.blocks[%zu].%s: found %" PRIu64 ", expected %" PRIu64,
-                      path, i, member, found, expected);
+    return amber_fail(err, AMBER_E_CORRUPT,
+                      "%s.blocks[%zu].%s: found %" PRIu64 ", expected %" PRIu64, path, i, member,
+                      found, expected);
 }
 
 static enum amber_rc check_limit(const char *path, size_t i, const char *member, uint64_t v,
@@ -81,9 +82,8 @@ static enum amber_rc check_sum(const char *path, const char *member, uint64_t fo
         return amber_fail(err, AMBER_E_CORRUPT, "%s.%s: %" PRIu64 " is above the limit", path,
                           member, found);
     if (found != sum)
-        return amber_fail(err, AMBER_E_CORRUPT,
-                          "%s.%s: %" PRIu64 ", but its blocks have %" PRIu64, path, member, found,
-                          sum);
+        return amber_fail(err, AMBER_E_CORRUPT, "%s.%s: %" PRIu64 ", but its blocks have %" PRIu64,
+                          path, member, found, sum);
     return AMBER_OK;
 }
 
@@ -134,8 +134,7 @@ static enum amber_rc parse_kind(const struct doc_node *entry, enum amber_block_k
             return AMBER_OK;
         }
     }
-    return rc ? rc
-              : amber_doc_fail(&n, err, AMBER_E_CORRUPT, "is not a kind of block known here");
+    return rc ? rc : amber_doc_fail(&n, err, AMBER_E_CORRUPT, "is not a kind of block known here");
 }
 
 static enum amber_rc parse_block(const struct doc_node *entry, struct amber_block *out,
@@ -177,8 +176,7 @@ static enum amber_rc parse_blocks(const struct doc_node *part, struct amber_part
     enum amber_rc rc = amber_doc_get(part, "block_digest", JSON_STRING, &n, err);
 
     if (!rc && strcmp(json_string_value(n.value), "sha256") != 0)
-        rc = amber_doc_fail(&n, err, AMBER_E_UNSUPPORTED,
-                            "is not \"sha256\": use a newer amberfs");
+        rc = amber_doc_fail(&n, err, AMBER_E_UNSUPPORTED, "is not \"sha256\": use a newer amberfs");
     if (!rc)
         rc = amber_doc_get(part, "blocks", JSON_ARRAY, &n, err);
     if (!rc)

@@ -132,8 +132,8 @@ static enum amber_rc marker_key(const char *run_id, char **out, struct amber_err
     return amber_asprintf(out, err, AMBER_META_DIR "/commits/%s.json", run_id);
 }
 
-enum amber_rc amber_marker_get(struct amber_store *st, const char *run_id,
-                               struct amber_marker *out, struct amber_err *err)
+enum amber_rc amber_marker_get(struct amber_store *st, const char *run_id, struct amber_marker *out,
+                               struct amber_err *err)
 {
     AMBER_AUTO_BUF struct amber_buf text = AMBER_BUF_INIT(MARKER_BYTES_MAX);
     AMBER_CLEANUP(amber_marker_clear) struct amber_marker m = {0};

@@ -13,8 +13,11 @@ void amber_ordered_init(struct ordered *o, struct amber_pool *pool, size_t bytes
                         enum amber_rc (*work)(struct ordered_item *, struct amber_err *),
                         enum amber_rc (*commit)(struct ordered_item *, struct amber_err *))
 {
-    *o = (struct ordered){
-        .pool = pool, .bytes_max = bytes_max, .work = work, .commit = commit, .err = AMBER_ERR_INIT};
+    *o = (struct ordered){.pool = pool,
+                          .bytes_max = bytes_max,
+                          .work = work,
+                          .commit = commit,
+                          .err = AMBER_ERR_INIT};
     pthread_mutex_init(&o->lock, NULL);
     pthread_cond_init(&o->moved, NULL);
     o->last_next = &o->first;

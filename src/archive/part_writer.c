@@ -40,8 +40,7 @@ enum amber_rc amber_part_writer_unit(struct part_writer *w, const struct amber_b
         return amber_fail(err, AMBER_E_LIMIT,
                           "%s: more than %u blocks: archive shorter periods, or larger blocks",
                           p->key, PART_BLOCKS_MAX);
-    enum amber_rc rc =
-        amber_grow(&p->blocks, &w->cap, p->n_blocks + 1, sizeof(*p->blocks), err);
+    enum amber_rc rc = amber_grow(&p->blocks, &w->cap, p->n_blocks + 1, sizeof(*p->blocks), err);
     if (!rc)
         rc = amber_put_write(w->put, stored, b->stored_len, err);
     if (!rc)

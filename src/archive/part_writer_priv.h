@@ -27,12 +27,12 @@ enum amber_rc amber_part_writer_raw(struct part_writer *w, const void *raw, size
                                     struct amber_err *err) AMBER_MUST_CHECK;
 /* Write a header or trailer unit that codec made (len 0: nothing). */
 enum amber_rc amber_part_writer_frame(struct part_writer *w, enum amber_block_kind kind,
-                                      const struct amber_buf *unit, struct amber_err *err)
-    AMBER_MUST_CHECK;
+                                      const struct amber_buf *unit,
+                                      struct amber_err *err) AMBER_MUST_CHECK;
 /* Trailer and commit. out is the caller's; w is closed in every case. */
 enum amber_rc amber_part_writer_finish(struct part_writer *w, struct amber_codec *codec,
-                                       struct amber_part *out, struct amber_err *err)
-    AMBER_MUST_CHECK;
+                                       struct amber_part *out,
+                                       struct amber_err *err) AMBER_MUST_CHECK;
 /* Nothing stays in the store. w may be closed. */
 void amber_part_writer_abort(struct part_writer *w);
 

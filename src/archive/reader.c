@@ -24,9 +24,9 @@ struct cache_load amber_reader_load_of(struct amber_reader *r, size_t i)
     return (struct cache_load){.reader = r, .block = i, .len = r->part.blocks[i].raw_len};
 }
 
-enum amber_rc amber_reader_open_flags(struct amber_store *store, struct amber_part *part,
-                                      int flags, struct amber_cache *cache,
-                                      struct amber_reader **out, struct amber_err *err)
+enum amber_rc amber_reader_open_flags(struct amber_store *store, struct amber_part *part, int flags,
+                                      struct amber_cache *cache, struct amber_reader **out,
+                                      struct amber_err *err)
 {
     struct amber_object_info info;
     struct amber_reader *r;
@@ -129,8 +129,8 @@ enum amber_rc amber_reader_read(struct amber_reader *r, uint64_t off, void *buf,
 
     for (size_t i = amber_block_at_raw(&r->part, off); !rc && done < want; i++) {
         struct cache_load l = amber_reader_load_of(r, i);
-        rc = copy_block(r, r->slots, &l, off + done - r->part.blocks[i].raw_off,
-                        (char *)buf + done, want - done, &n, err);
+        rc = copy_block(r, r->slots, &l, off + done - r->part.blocks[i].raw_off, (char *)buf + done,
+                        want - done, &n, err);
         done += rc ? 0 : n;
     }
     if (!rc)

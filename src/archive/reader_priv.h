@@ -7,8 +7,8 @@
 #include "cache_priv.h"
 
 struct amber_reader {
-    struct amber_part part;            /* owned */
-    struct amber_object *object;       /* owned */
+    struct amber_part part;      /* owned */
+    struct amber_object *object; /* owned */
     struct amber_cache *cache;
     size_t first_data, end_data;       /* data blocks: [first, end) */
     struct cache_entry **slots;        /* owned; n_blocks, guarded by the cache's lock */
@@ -17,10 +17,9 @@ struct amber_reader {
 };
 
 /* As amber_reader_open, with enum amber_open_flags. */
-enum amber_rc amber_reader_open_flags(struct amber_store *store, struct amber_part *part,
-                                      int flags, struct amber_cache *cache,
-                                      struct amber_reader **out, struct amber_err *err)
-    AMBER_MUST_CHECK;
+enum amber_rc amber_reader_open_flags(struct amber_store *store, struct amber_part *part, int flags,
+                                      struct amber_cache *cache, struct amber_reader **out,
+                                      struct amber_err *err) AMBER_MUST_CHECK;
 /* What fills the slot of data block i. */
 struct cache_load amber_reader_load_of(struct amber_reader *r, size_t i);
 

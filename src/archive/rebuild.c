@@ -17,8 +17,8 @@
 #include "cut_priv.h"
 
 #define WINDOW_BYTES (2U * AMBER_BLOCK_STORED_MAX)
-#define PLAIN_BLOCK (1024U * 1024U)           /* raw bytes of a block, where the file has none */
-#define FIRST_ROW_MAX (16U * 1024U * 1024U)   /* a longer first row isn't looked at for names */
+#define PLAIN_BLOCK (1024U * 1024U)         /* raw bytes of a block, where the file has none */
+#define FIRST_ROW_MAX (16U * 1024U * 1024U) /* a longer first row isn't looked at for names */
 
 struct rebuild {
     struct amber_object *object;
@@ -30,10 +30,10 @@ struct rebuild {
     struct amber_hasher *raw_hash, *stored_hash;
     struct amber_part part;
     size_t cap_blocks;
-    bool within;              /* the last block ended inside a row */
-    struct amber_buf raw;     /* of one unit */
-    struct amber_buf meta;    /* the header's */
-    struct amber_buf first;   /* first row, as far as it has come */
+    bool within;            /* the last block ended inside a row */
+    struct amber_buf raw;   /* of one unit */
+    struct amber_buf meta;  /* the header's */
+    struct amber_buf first; /* first row, as far as it has come */
     bool first_done;
 };
 
@@ -406,8 +406,8 @@ static enum amber_rc add_overlay(struct amber_store *st, struct amber_manifest *
     AMBER_CLEANUP(rebuild_clear) struct rebuild r = {0};
     AMBER_AUTO_FREE char *key = NULL;
     struct amber_object_info info;
-    enum amber_rc rc = amber_attachment_key(m->archive.key, m->run_id, "overlay",
-                                            AMBER_CODEC_ZSTD, &key, err);
+    enum amber_rc rc =
+        amber_attachment_key(m->archive.key, m->run_id, "overlay", AMBER_CODEC_ZSTD, &key, err);
 
     if (!rc)
         rc = amber_store_stat(st, key, &info, err);

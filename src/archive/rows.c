@@ -24,8 +24,8 @@ struct line_source {
 
 struct amber_rows {
     struct line_source archive, overlay;
-    uint64_t row;          /* number of the next row */
-    bool held;             /* a line of the overlay waits for its row */
+    uint64_t row; /* number of the next row */
+    bool held;    /* a line of the overlay waits for its row */
     uint64_t held_row;
     const char *held_text; /* into the overlay's source */
     size_t held_len;

@@ -148,9 +148,8 @@ static enum amber_rc hash_group(struct group *g, struct amber_err *err)
     struct scan *s = g->scan;
     const struct amber_part *p = s->cfg->part;
     bool plain = p->codec == AMBER_CODEC_NONE && is_data(g);
-    enum amber_rc rc =
-        amber_hasher_update(s->stored, plain ? g->raw : g->stored,
-                            plain ? g->g.raw_len : g->stored_len, err);
+    enum amber_rc rc = amber_hasher_update(s->stored, plain ? g->raw : g->stored,
+                                           plain ? g->g.raw_len : g->stored_len, err);
 
     if (!rc && g->g.raw_len > 0)
         rc = amber_hasher_update(s->raw, g->raw, g->g.raw_len, err);

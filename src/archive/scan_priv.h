@@ -9,9 +9,9 @@
 
 /* A block with the blocks behind it that only continue its last row. */
 struct scan_group {
-    size_t index;      /* among the part's groups of data */
-    size_t first, n;   /* blocks */
-    const char *raw;   /* the decoded text; valid during the call */
+    size_t index;    /* among the part's groups of data */
+    size_t first, n; /* blocks */
+    const char *raw; /* the decoded text; valid during the call */
     size_t raw_len;
     uint64_t raw_off;
     uint64_t first_row, rows;
@@ -38,8 +38,8 @@ struct scan_config {
  * errors  CORRUPT (without report): key, block, offset, or a digest of the whole; the callbacks';
  *         NOT_FOUND, IO, NET; CANCELED
  */
-enum amber_rc amber_scan_part(const struct scan_config *cfg, struct amber_err *err)
-    AMBER_MUST_CHECK;
+enum amber_rc amber_scan_part(const struct scan_config *cfg,
+                              struct amber_err *err) AMBER_MUST_CHECK;
 /* Groups of data that a part has. */
 size_t amber_scan_groups(const struct amber_part *p);
 

@@ -221,9 +221,7 @@ enum amber_rc amber_stream_pin(struct amber_stream *s, uint64_t off, struct ambe
     struct cache_load l = amber_reader_load_of(r, b);
     enum amber_rc rc = amber_cache_acquire(r->cache, &r->slots[b], &l, &e, err);
     if (!rc)
-        *out = (struct amber_pin){.data = e->data,
-                                  .len = e->len,
-                                  .raw_off = r->part.blocks[b].raw_off,
-                                  .entry = e};
+        *out = (struct amber_pin){
+            .data = e->data, .len = e->len, .raw_off = r->part.blocks[b].raw_off, .entry = e};
     return rc;
 }

@@ -2,14 +2,12 @@
  * writer.c - rows in, one durable archive with its overlay out.
  *
  *   caller: COPY lines are copied into a batch until its JSON is estimated to fill a block
- *   pool:   1 lines to JSON and overlay   2 JSON cut into blocks at rows   3 digest of the lines
- *           of each group   4 compress   5 SHA-256 of each unit
+ *   pool:   batch.c makes blocks of it
  *   in order, one thread at a time: write the units, digests of the whole, block table, overlay
  *
  * The estimate is (COPY bytes x ratio + rows x what the keys take), with the ratio of the batches
  * before. Batches are recycled with their buffers; a row larger than a block is a batch of its
  * own, and counts by its bytes, so that such rows go through nearly one at a time.
- * w->lock guards only the list of encoders; the order's own lock is never held with it.
  */
 #include "amber/writer.h"
 
@@ -17,45 +15,15 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+#include "batch_priv.h"
 #include "cut_priv.h"
-#include "ordered_priv.h"
 #include "part_writer_priv.h"
 #include "proof_priv.h"
 
 #define UNDER_WAY_BYTES (48U * 1024U * 1024U) /* of all batches: COPY text, JSON, stored units */
 #define BATCHES_MIN 3U
-#define RATIO_ONE 256U        /* ratio 1, of JSON to COPY bytes without keys */
+#define RATIO_ONE 256U /* ratio 1, of JSON to COPY bytes without keys */
 #define OVERLAY_LEVEL 3
-#define BATCH_BYTES_MAX AMBER_ROW_JSON_MAX /* of each of its buffers */
-
-/* One block of a batch, and the digest of the COPY lines of the group that starts with it. */
-struct piece {
-    struct amber_block block;
-    struct amber_fast_digest digest;
-};
-
-struct batch {
-    struct ordered_item item; /* first */
-    struct amber_writer *writer;
-    struct amber_buf copy; /* lines with their '\n' */
-    char *big;             /* owned: the one row of this batch instead; NULL: lines in copy */
-    size_t big_skip, big_len;
-    uint64_t first_row;
-    size_t rows;
-    size_t estimate; /* bytes of JSON */
-    struct amber_buf json, overlay, stored;
-    struct piece *pieces; /* owned */
-    size_t n_pieces, cap_pieces;
-};
-
-/* What one thread needs to work on a batch. */
-struct encoder {
-    struct encoder *next;
-    struct amber_row_encoder *rows;
-    struct amber_codec *codec;
-    struct amber_fast_hasher *hasher;
-    struct amber_buf overlay; /* of one row */
-};
 
 struct amber_writer {
     struct amber_writer_config cfg; /* its strings are owned here */
@@ -64,12 +32,12 @@ struct amber_writer {
     struct ordered order;
     struct batch *batches; /* owned */
     size_t n_batches;
-    struct batch *current; /* being filled; NULL: none */
-    uint64_t rows;         /* added, by the caller's thread */
+    struct batch *current;                     /* being filled; NULL: none */
+    uint64_t rows;                             /* added, by the caller's thread */
     atomic_uint_least64_t rows_seen, raw_seen; /* for progress */
     atomic_uint ratio;
-    pthread_mutex_t lock;
-    struct encoder *encoders; /* free ones */
+    struct batch_maker maker;
+    struct amber_codec *codec; /* header and trailer */
     /* Used in order only: */
     struct part_writer archive, overlay;
     struct amber_buf overlay_text; /* not yet in a block */
@@ -77,187 +45,11 @@ struct amber_writer {
     struct amber_proof *proof;
 };
 
-/* --- encoders ---------------------------------------------------------------------------- */
-
-static void encoder_free(struct encoder *e)
-{
-    if (!e)
-        return;
-    amber_row_encoder_free(e->rows);
-    amber_codec_free(e->codec);
-    amber_fast_hasher_free(e->hasher);
-    amber_buf_clear(&e->overlay);
-    free(e);
-}
-
-static enum amber_rc encoder_new(const struct amber_writer *w, struct encoder **out,
-                                 struct amber_err *err)
-{
-    struct encoder *e;
-    enum amber_rc rc = amber_calloc(1, sizeof(*e), &e, err);
-
-    if (rc)
-        return rc;
-    amber_buf_init(&e->overlay, AMBER_ROW_JSON_MAX);
-    rc = amber_row_encoder_new(w->cfg.schema, &e->rows, err);
-    if (!rc)
-        rc = amber_codec_new(w->cfg.codec, w->cfg.level, &e->codec, err);
-    if (!rc)
-        rc = amber_fast_hasher_new(&e->hasher, err);
-    if (rc)
-        encoder_free(e);
-    else
-        *out = e;
-    return rc;
-}
-
-static enum amber_rc encoder_take(struct amber_writer *w, struct encoder **out,
-                                  struct amber_err *err)
-{
-    pthread_mutex_lock(&w->lock);
-    struct encoder *e = w->encoders;
-    if (e)
-        w->encoders = e->next;
-    pthread_mutex_unlock(&w->lock);
-    if (!e)
-        return encoder_new(w, out, err);
-    *out = e;
-    return AMBER_OK;
-}
-
-static void encoder_give(struct amber_writer *w, struct encoder *e)
-{
-    pthread_mutex_lock(&w->lock);
-    e->next = w->encoders;
-    w->encoders = e;
-    pthread_mutex_unlock(&w->lock);
-}
-
-/* --- a batch on the pool ----------------------------------------------------------------- */
-
-static enum amber_rc encode_line(struct batch *b, struct encoder *e, uint64_t row,
-                                 const char *line, size_t len, struct amber_err *err)
-{
-    e->overlay.len = 0;
-    enum amber_rc rc = amber_row_encode(e->rows, line, len, &b->json, &e->overlay, err);
-    if (!rc && e->overlay.len > 0)
-        rc = amber_overlay_format(row, e->overlay.data, e->overlay.len, &b->overlay, err);
-    return rc ? amber_wrap(err, "%s: row %" PRIu64, b->writer->key, row + 1) : AMBER_OK;
-}
-
-/* Step 1. */
-static enum amber_rc encode_lines(struct batch *b, struct encoder *e, struct amber_err *err)
-{
-    const char *p = b->copy.data;
-    enum amber_rc rc = AMBER_OK;
-
-    if (b->big)
-        rc = encode_line(b, e, b->first_row, b->big + b->big_skip, b->big_len, err);
-    for (size_t i = 0; !rc && !b->big && i < b->rows; i++) {
-        const char *end = memchr(p, '\n', b->copy.len - (size_t)(p - b->copy.data));
-        rc = encode_line(b, e, b->first_row + i, p, (size_t)(end - p), err);
-        p = end + 1;
-    }
-    if (!rc && amber_lines_count(b->json.data, b->json.len) != b->rows)
-        rc = amber_fail(err, AMBER_E_CORRUPT,
-                        "%s: %zu rows from row %" PRIu64 " on don't make as many lines: this is a "
-                        "bug in amberfs, nothing was moved",
-                        b->writer->key, b->rows, b->first_row + 1);
-    return rc;
-}
-
-/* Step 2: blocks of about equal size rather than full ones and a rest. */
-static enum amber_rc cut_blocks(struct batch *b, struct amber_err *err)
-{
-    size_t block_bytes = b->writer->cfg.block_bytes;
-    bool within = false;
-
-    b->n_pieces = 0;
-    for (size_t off = 0; off < b->json.len;) {
-        const char *text = b->json.data + off;
-        size_t left = b->json.len - off;
-        size_t n = (left + block_bytes / 2) / block_bytes;
-        size_t want = (left + (n > 1 ? n - 1 : 0)) / (n > 1 ? n : 1);
-        if (want > AMBER_BLOCK_MAX)
-            want = block_bytes;
-        size_t len = amber_rows_cut(text, left, within, want);
-        enum amber_rc rc = amber_grow(&b->pieces, &b->cap_pieces, b->n_pieces + 1,
-                                      sizeof(*b->pieces), err);
-        if (rc)
-            return rc;
-        b->pieces[b->n_pieces++] = (struct piece){
-            .block = {.kind = AMBER_BLOCK_DATA,
-                      .raw_len = (uint32_t)len,
-                      .rows = amber_rows_count(text, len, within)},
-        };
-        within = text[len - 1] != '\n';
-        off += len;
-    }
-    return AMBER_OK;
-}
-
-/* Step 3. */
-static void digest_lines(struct batch *b, struct encoder *e)
-{
-    const char *p = b->copy.data;
-
-    for (size_t i = 0; i < b->n_pieces; i++) {
-        struct piece *piece = &b->pieces[i];
-        amber_fast_hasher_reset(e->hasher);
-        if (b->big && piece->block.rows > 0)
-            amber_row_digest(e->rows, b->big + b->big_skip, b->big_len, e->hasher);
-        for (size_t k = 0; !b->big && k < piece->block.rows; k++) {
-            const char *end = memchr(p, '\n', b->copy.len - (size_t)(p - b->copy.data));
-            amber_row_digest(e->rows, p, (size_t)(end - p), e->hasher);
-            p = end + 1;
-        }
-        amber_fast_hasher_final(e->hasher, &piece->digest);
-    }
-}
-
-/* Steps 4 and 5. */
-static enum amber_rc compress_blocks(struct batch *b, struct encoder *e, struct amber_err *err)
-{
-    size_t off = 0;
-    enum amber_rc rc = AMBER_OK;
-
-    for (size_t i = 0; !rc && i < b->n_pieces; i++) {
-        struct amber_block *block = &b->pieces[i].block;
-        size_t before = b->stored.len;
-        rc = amber_codec_compress(e->codec, b->json.data + off, block->raw_len, &b->stored, err);
-        if (rc)
-            break;
-        block->stored_len = (uint32_t)(b->stored.len - before);
-        rc = amber_sha256(b->stored.data + before, block->stored_len, &block->sha256, err);
-        off += block->raw_len;
-    }
-    return rc;
-}
-
 static enum amber_rc work(struct ordered_item *item, struct amber_err *err)
 {
     struct batch *b = (struct batch *)item;
-    struct encoder *e;
-    enum amber_rc rc = encoder_take(b->writer, &e, err);
 
-    if (rc)
-        return rc;
-    rc = encode_lines(b, e, err);
-    if (!rc)
-        rc = cut_blocks(b, err);
-    if (!rc)
-        digest_lines(b, e);
-    bool big = b->big != NULL;
-    free(b->big);
-    b->big = NULL;
-    if (!rc)
-        rc = compress_blocks(b, e, err);
-    /* After a huge row the encoder's own buffers are huge too. */
-    if (big)
-        encoder_free(e);
-    else
-        encoder_give(b->writer, e);
-    return rc;
+    return amber_batch_make(&b->writer->maker, b, err);
 }
 
 /* --- in order ---------------------------------------------------------------------------- */
@@ -301,8 +93,7 @@ static enum amber_rc flush_overlay(struct amber_writer *w, bool all, struct ambe
     bool within = false;
     enum amber_rc rc = AMBER_OK;
 
-    while (!rc && off < text->len &&
-           (all || within || text->len - off >= w->cfg.block_bytes)) {
+    while (!rc && off < text->len && (all || within || text->len - off >= w->cfg.block_bytes)) {
         size_t len = amber_rows_cut(text->data + off, text->len - off, within, w->cfg.block_bytes);
         rc = write_overlay_block(w, text->data + off, len, &within, err);
         off += len;
@@ -341,14 +132,6 @@ static void learn_ratio(struct amber_writer *w, const struct batch *b, size_t co
         return;
     uint64_t ratio = (uint64_t)(b->json.len - keys) * RATIO_ONE / copy_bytes;
     atomic_store(&w->ratio, ratio < 64 ? 64 : ratio > 16384 ? 16384 : (unsigned)ratio);
-}
-
-/* Huge buffers aren't kept. */
-static void reset_buf(struct amber_buf *b)
-{
-    b->len = 0;
-    if (b->cap > 2 * (size_t)AMBER_BLOCK_MAX)
-        amber_buf_clear(b);
 }
 
 static enum amber_rc commit(struct ordered_item *item, struct amber_err *err)
@@ -406,28 +189,17 @@ static size_t count_batches(const struct amber_writer_config *cfg)
 
 static void writer_free(struct amber_writer *w)
 {
-    for (size_t i = 0; i < w->n_batches; i++) {
-        struct batch *b = &w->batches[i];
-        amber_buf_clear(&b->copy);
-        amber_buf_clear(&b->json);
-        amber_buf_clear(&b->overlay);
-        amber_buf_clear(&b->stored);
-        free(b->pieces);
-        free(b->big);
-    }
+    for (size_t i = 0; i < w->n_batches; i++)
+        amber_batch_clear(&w->batches[i]);
     free(w->batches);
-    while (w->encoders) {
-        struct encoder *next = w->encoders->next;
-        encoder_free(w->encoders);
-        w->encoders = next;
-    }
+    amber_batch_maker_clear(&w->maker);
+    amber_codec_free(w->codec);
     amber_part_writer_abort(&w->archive);
     amber_part_writer_abort(&w->overlay);
     amber_buf_clear(&w->overlay_text);
     amber_codec_free(w->overlay_codec);
     amber_proof_free(w->proof);
     amber_ordered_clear(&w->order);
-    pthread_mutex_destroy(&w->lock);
     free(w->key);
     free(w->overlay_key);
     free(w);
@@ -435,20 +207,14 @@ static void writer_free(struct amber_writer *w)
 
 static enum amber_rc make_batches(struct amber_writer *w, struct amber_err *err)
 {
-    enum amber_rc rc =
-        amber_calloc(count_batches(&w->cfg), sizeof(*w->batches), &w->batches, err);
+    enum amber_rc rc = amber_calloc(count_batches(&w->cfg), sizeof(*w->batches), &w->batches, err);
 
     if (rc)
         return rc;
     w->n_batches = count_batches(&w->cfg);
     for (size_t i = 0; i < w->n_batches; i++) {
-        struct batch *b = &w->batches[i];
-        b->writer = w;
-        amber_buf_init(&b->copy, BATCH_BYTES_MAX);
-        amber_buf_init(&b->json, BATCH_BYTES_MAX);
-        amber_buf_init(&b->overlay, BATCH_BYTES_MAX);
-        amber_buf_init(&b->stored, BATCH_BYTES_MAX);
-        amber_ordered_give(&w->order, &b->item);
+        amber_batch_init(&w->batches[i], w);
+        amber_ordered_give(&w->order, &w->batches[i].item);
     }
     return AMBER_OK;
 }
@@ -457,14 +223,10 @@ static enum amber_rc make_batches(struct amber_writer *w, struct amber_err *err)
 static enum amber_rc open_archive(struct amber_writer *w, struct amber_err *err)
 {
     AMBER_AUTO_BUF struct amber_buf unit = AMBER_BUF_INIT(AMBER_UNIT_STORED_MAX);
-    struct encoder *e;
-    enum amber_rc rc = encoder_take(w, &e, err);
+    enum amber_rc rc = amber_codec_new(w->cfg.codec, w->cfg.level, &w->codec, err);
 
-    if (rc)
-        return rc;
-    if (w->cfg.meta_len > 0)
-        rc = amber_codec_header(e->codec, w->cfg.meta, w->cfg.meta_len, &unit, err);
-    encoder_give(w, e);
+    if (!rc && w->cfg.meta_len > 0)
+        rc = amber_codec_header(w->codec, w->cfg.meta, w->cfg.meta_len, &unit, err);
     if (!rc)
         rc = amber_part_writer_open(&w->archive, w->cfg.store, w->key, w->cfg.codec, err);
     if (!rc)
@@ -485,10 +247,10 @@ enum amber_rc amber_writer_open(const struct amber_writer_config *cfg, struct am
     w->cfg = *cfg;
     atomic_init(&w->ratio, RATIO_ONE + RATIO_ONE / 8);
     w->row_overhead = keys_bytes(cfg->schema);
-    amber_buf_init(&w->overlay_text, BATCH_BYTES_MAX);
-    pthread_mutex_init(&w->lock, NULL);
+    amber_buf_init(&w->overlay_text, AMBER_ROW_JSON_MAX);
     amber_ordered_init(&w->order, cfg->pool, UNDER_WAY_BYTES / 3, work, commit);
     rc = amber_strdup(cfg->key, &w->key, err);
+    amber_batch_maker_init(&w->maker, cfg, w->key);
     if (!rc)
         rc = amber_attachment_key(cfg->key, cfg->run_id, "overlay", AMBER_CODEC_ZSTD,
                                   &w->overlay_key, err);
@@ -524,17 +286,8 @@ static enum amber_rc start_batch(struct amber_writer *w, size_t bytes, struct am
 
     if (rc)
         return rc;
-    struct batch *b = (struct batch *)item;
-    reset_buf(&b->copy);
-    reset_buf(&b->json);
-    reset_buf(&b->overlay);
-    reset_buf(&b->stored);
-    free(b->big);
-    b->big = NULL;
-    b->rows = 0;
-    b->estimate = 0;
-    b->first_row = w->rows;
-    w->current = b;
+    w->current = (struct batch *)item;
+    amber_batch_reset(w->current, w->rows);
     return AMBER_OK;
 }
 
@@ -565,8 +318,8 @@ static enum amber_rc add_line(struct amber_writer *w, const char *line, size_t l
     b->copy.len += len + 1;
     b->copy.data[b->copy.len] = '\0';
     b->rows++;
-    b->estimate += len * atomic_load_explicit(&w->ratio, memory_order_relaxed) / RATIO_ONE +
-                   w->row_overhead;
+    b->estimate +=
+        len * atomic_load_explicit(&w->ratio, memory_order_relaxed) / RATIO_ONE + w->row_overhead;
     if (b->estimate >= w->cfg.block_bytes)
         submit_current(w);
     return AMBER_OK;
@@ -635,11 +388,8 @@ void amber_writer_progress(struct amber_writer *w, uint64_t *out_rows, uint64_t 
 static enum amber_rc commit_parts(struct amber_writer *w, struct amber_manifest *m,
                                   struct amber_err *err)
 {
-    struct encoder *e;
-    enum amber_rc rc = encoder_take(w, &e, err);
+    enum amber_rc rc = AMBER_OK;
 
-    if (rc)
-        return rc;
     if (w->overlay.put) {
         rc = amber_calloc(1, sizeof(*m->attachments), &m->attachments, err);
         if (!rc)
@@ -649,8 +399,7 @@ static enum amber_rc commit_parts(struct amber_writer *w, struct amber_manifest 
     if (!rc)
         rc = flush_overlay(w, true, err);
     if (!rc)
-        rc = amber_part_writer_finish(&w->archive, e->codec, &m->archive, err);
-    encoder_give(w, e);
+        rc = amber_part_writer_finish(&w->archive, w->codec, &m->archive, err);
     if (!rc && w->overlay.put)
         rc = amber_part_writer_finish(&w->overlay, w->overlay_codec, &m->attachments[0].part, err);
     return rc;

@@ -58,10 +58,9 @@ static inline struct amber_store *fx_store(const struct fx *f)
 
 static inline void fx_open(struct fx *f)
 {
-    static const char schema[] =
-        "[{\"name\":\"id\",\"type\":\"bigint\",\"kind\":\"number\"},"
-        "{\"name\":\"name\",\"type\":\"text\",\"kind\":\"text\"},"
-        "{\"name\":\"data\",\"type\":\"jsonb\",\"kind\":\"json\"}]";
+    static const char schema[] = "[{\"name\":\"id\",\"type\":\"bigint\",\"kind\":\"number\"},"
+                                 "{\"name\":\"name\",\"type\":\"text\",\"kind\":\"text\"},"
+                                 "{\"name\":\"data\",\"type\":\"jsonb\",\"kind\":\"json\"}]";
     struct amber_err err = AMBER_ERR_INIT;
 
     *f = (struct fx){.dir = "/tmp/amber-unit-XXXXXX"};
@@ -171,8 +170,8 @@ static inline void fx_describe(const struct fx *f, struct amber_manifest *m)
     m->n_partitions = 1;
     FX_OK(amber_strdup("public", &m->partitions[0].schema, &err));
     FX_OK(amber_strdup("logs_2024q1", &m->partitions[0].name, &err));
-    FX_OK(amber_strdup("FOR VALUES FROM ('2024-01-01') TO ('2024-04-01')",
-                       &m->partitions[0].bound, &err));
+    FX_OK(amber_strdup("FOR VALUES FROM ('2024-01-01') TO ('2024-04-01')", &m->partitions[0].bound,
+                       &err));
     FX_OK(amber_calloc(1, sizeof(*m->settings), &m->settings, &err));
     m->n_settings = 1;
     FX_OK(amber_strdup("DateStyle", &m->settings[0].name, &err));

@@ -40,7 +40,8 @@ static void assert_part_equal(const struct amber_part *a, const struct amber_par
 static void encode_then_parse_gives_the_same(void **state)
 {
     AMBER_CLEANUP(amber_manifest_clear) struct amber_manifest m = {0}, p = {0};
-    AMBER_AUTO_BUF struct amber_buf text = AMBER_BUF_INIT(1U << 20), again = AMBER_BUF_INIT(1U << 20);
+    AMBER_AUTO_BUF struct amber_buf text = AMBER_BUF_INIT(1U << 20),
+                                    again = AMBER_BUF_INIT(1U << 20);
     struct amber_err err = AMBER_ERR_INIT;
 
     make(*state, &m, &text);
@@ -127,8 +128,8 @@ static void parse_damage_names_the_path(void **state)
         {"\"version\":1", "\"version\":2", "version 2", AMBER_E_UNSUPPORTED},
         {"\"version\":1", "\"version\":-1", "version: ", AMBER_E_CORRUPT},
         {"\"version\":1,", "", "version: is missing", AMBER_E_CORRUPT},
-        {"\"read_incompat\":[]", "\"read_incompat\":[\"parquet\"]", "read_incompat: ",
-         AMBER_E_UNSUPPORTED},
+        {"\"read_incompat\":[]", "\"read_incompat\":[\"parquet\"]",
+         "read_incompat: ", AMBER_E_UNSUPPORTED},
         {"\"read_incompat\":[]", "\"read_incompat\":[7]", "read_incompat[0]: ", AMBER_E_CORRUPT},
         {"\"compat\":[]", "\"compat\":null", "compat: ", AMBER_E_CORRUPT},
         {"\"run_id\":\"1", "\"run_id\":\"x", "run_id: ", AMBER_E_CORRUPT},
@@ -154,10 +155,10 @@ static void parse_damage_names_the_path(void **state)
         {"\"rows\":600", "\"rows\":6e2", "archive.rows: ", AMBER_E_CORRUPT},
         {"\"raw_digest\":\"sha256:", "\"raw_digest\":\"md5:", "archive.raw_digest: ",
          AMBER_E_CORRUPT},
-        {"\"stored_digest\":\"sha256:", "\"stored_digest\":\"sha256:0", "archive.stored_digest: ",
-         AMBER_E_CORRUPT},
-        {"\"block_digest\":\"sha256\"", "\"block_digest\":\"x\"", "archive.block_digest: ",
-         AMBER_E_UNSUPPORTED},
+        {"\"stored_digest\":\"sha256:", "\"stored_digest\":\"sha256:0",
+         "archive.stored_digest: ", AMBER_E_CORRUPT},
+        {"\"block_digest\":\"sha256\"", "\"block_digest\":\"x\"",
+         "archive.block_digest: ", AMBER_E_UNSUPPORTED},
         {"[\"header\",0,", "[\"footer\",0,", "archive.blocks[0][0]: ", AMBER_E_CORRUPT},
         {"[\"header\",0,", "[\"data\",0,", "archive.blocks[0].raw_len: ", AMBER_E_CORRUPT},
         {"[\"header\",0,", "[\"header\",1,", "archive.blocks[0].stored_off: ", AMBER_E_CORRUPT},
@@ -167,8 +168,8 @@ static void parse_damage_names_the_path(void **state)
         {"[\"data\",", "[\"trailer\",", "archive.blocks[1]", AMBER_E_CORRUPT},
         {"\"kind\":\"overlay\"", "\"kind\":7", "attachments[0].kind: ", AMBER_E_CORRUPT},
         {"\"codec\":\"zstd\"", "\"codec\":null", "attachments[0].codec: ", AMBER_E_CORRUPT},
-        {"\"key\":\".amberfs/att", "\"key\":\".amberfs//att", "attachments[0].key: ",
-         AMBER_E_CORRUPT},
+        {"\"key\":\".amberfs/att", "\"key\":\".amberfs//att",
+         "attachments[0].key: ", AMBER_E_CORRUPT},
     };
     for (size_t i = 0; i < amber_countof(cases); i++)
         expect(t, cases[i].from, cases[i].to, cases[i].rc, cases[i].path);
@@ -194,9 +195,9 @@ static void parse_damage_names_the_path(void **state)
     for (size_t i = 0; i < amber_countof(numbers); i++) {
         char new[128];
         const int *v = numbers[i].v;
-        snprintf(new, sizeof(new), "[\"data\",%u,%u,%d,%u,%d,%u,", (unsigned)d->stored_off + (unsigned)v[0],
-                 d->stored_len + (unsigned)v[1], v[2], d->raw_len + (unsigned)v[3], v[4],
-                 d->rows + (unsigned)v[5]);
+        snprintf(new, sizeof(new), "[\"data\",%u,%u,%d,%u,%d,%u,",
+                 (unsigned)d->stored_off + (unsigned)v[0], d->stored_len + (unsigned)v[1], v[2],
+                 d->raw_len + (unsigned)v[3], v[4], d->rows + (unsigned)v[5]);
         expect(t, old, new, AMBER_E_CORRUPT, numbers[i].path);
     }
 }
@@ -341,9 +342,9 @@ static void get_under_another_name_is_corrupt(void **state)
                              &key, &err));
     FX_OK(amber_store_put(f->st, key, b.data, b.len, &err));
     assert_int_equal(amber_manifest_get(f->st, key, NULL, &p, &err), AMBER_E_CORRUPT);
-    assert_int_equal(amber_manifest_get(f->st, ".amberfs/manifests/none/" FX_RUN ".1.2.json", NULL,
-                                        &p, &err),
-                     AMBER_E_NOT_FOUND);
+    assert_int_equal(
+        amber_manifest_get(f->st, ".amberfs/manifests/none/" FX_RUN ".1.2.json", NULL, &p, &err),
+        AMBER_E_NOT_FOUND);
 }
 
 static void put_of_what_could_not_be_read_back_writes_nothing(void **state)

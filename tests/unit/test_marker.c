@@ -14,7 +14,7 @@ static void make(struct amber_marker *m, size_t n)
     FX_OK(amber_calloc(n, sizeof(*m->entries), &m->entries, &err));
     m->n_entries = n;
     for (size_t i = 0; i < n; i++) {
-        char key[32];
+        char key[48];
         /* Not in the order of their keys. */
         snprintf(key, sizeof(key), "flow/x%zu.json.gz", n - i);
         FX_OK(amber_manifest_key(key, FX_RUN, i, i, &m->entries[i].manifest_key, &err));
@@ -146,9 +146,10 @@ static void identity_without_catalog_is_empty(void **state)
 
 static void identity_with_unknown_flags_is_read_only_or_unsupported(void **state)
 {
-    static const char text[] = "{\"format\":\"amberfs-store\",\"version\":1,\"compat\":[],"
-                               "\"read_incompat\":[%s],\"write_incompat\":[%s],\"store_id\":\"" FX_RUN
-                               "\",\"catalog_id\":null}";
+    static const char text[] =
+        "{\"format\":\"amberfs-store\",\"version\":1,\"compat\":[],"
+        "\"read_incompat\":[%s],\"write_incompat\":[%s],\"store_id\":\"" FX_RUN
+        "\",\"catalog_id\":null}";
     struct fx *f = *state;
     struct amber_store_identity p;
     struct amber_err err = AMBER_ERR_INIT;

@@ -24,7 +24,10 @@ static void escape_keeps_plain_names(void **state)
     check_escape("flow_execution_logs", "flow_execution_logs");
     check_escape("Mixed-Case.v2", "Mixed-Case.v2");
     check_escape("_private", "_private");
-    check_escape("gr\xC3\xB6\xC3\x9F" "e", "gr\xC3\xB6\xC3\x9F" "e");
+    check_escape("gr\xC3\xB6\xC3\x9F"
+                 "e",
+                 "gr\xC3\xB6\xC3\x9F"
+                 "e");
     check_escape("\xE8\xA1\xA8", "\xE8\xA1\xA8");
     check_escape("\xF0\x9F\x98\x80", "\xF0\x9F\x98\x80");
 }

@@ -27,9 +27,8 @@ static void write_tiny(struct fx *f, enum amber_codec_kind codec, const char *ke
     FX_OK(amber_codec_header(c, "{}", 2, &unit, &err));
     FX_OK(amber_part_writer_frame(&w, AMBER_BLOCK_HEADER, &unit, &err));
     for (size_t i = 0; i < amber_countof(raw); i++) {
-        struct amber_block b = {.kind = AMBER_BLOCK_DATA,
-                                .raw_len = (uint32_t)strlen(raw[i]),
-                                .rows = i == 0 ? 2 : 1};
+        struct amber_block b = {
+            .kind = AMBER_BLOCK_DATA, .raw_len = (uint32_t)strlen(raw[i]), .rows = i == 0 ? 2 : 1};
         unit.len = 0;
         FX_OK(amber_codec_compress(c, raw[i], b.raw_len, &unit, &err));
         b.stored_len = (uint32_t)unit.len;
@@ -137,8 +136,7 @@ static void read_swapped_or_doubled_blocks_is_corrupt(void **state)
     FX_OK(amber_part_writer_open(&w, f->st, KEY, AMBER_CODEC_NONE, &err));
     const char *raw = "{\"a\":1}\n{\"a\":2}\n";
     for (size_t i = 0; i < 2; i++) {
-        struct amber_block b = {
-            .kind = AMBER_BLOCK_DATA, .raw_len = 8, .stored_len = 8, .rows = 1};
+        struct amber_block b = {.kind = AMBER_BLOCK_DATA, .raw_len = 8, .stored_len = 8, .rows = 1};
         FX_OK(amber_sha256(raw + 8 * i, 8, &b.sha256, &err));
         FX_OK(amber_part_writer_unit(&w, &b, raw + 8 * i, &err));
     }
@@ -286,8 +284,8 @@ static void run_crowd(struct amber_reader *r, const struct amber_buf *text,
     struct crowd crowd[THREADS];
 
     for (unsigned i = 0; i < THREADS; i++) {
-        crowd[i] = (struct crowd){
-            .raw = r, .text = text, .stored = stored, .rounds = 60, .seed = i + 1};
+        crowd[i] =
+            (struct crowd){.raw = r, .text = text, .stored = stored, .rounds = 60, .seed = i + 1};
         assert_int_equal(pthread_create(&crowd[i].thread, NULL, fn, &crowd[i]), 0);
     }
     for (unsigned i = 0; i < THREADS; i++)

@@ -230,12 +230,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, fx_setup, fx_teardown)
-        T(next_gives_each_row_with_its_overlay),
-        T(next_joins_lines_over_blocks),
-        T(next_without_final_line_break_is_corrupt),
-        T(next_with_other_number_of_rows_is_corrupt),
-        T(next_with_wrong_overlay_is_corrupt),
-        T(ordered_commits_in_order_of_submission),
+        T(next_gives_each_row_with_its_overlay),     T(next_joins_lines_over_blocks),
+        T(next_without_final_line_break_is_corrupt), T(next_with_other_number_of_rows_is_corrupt),
+        T(next_with_wrong_overlay_is_corrupt),       T(ordered_commits_in_order_of_submission),
         T(ordered_stops_at_the_first_failure),
     };
     return cmocka_run_group_tests_name("rows", tests, NULL, NULL);

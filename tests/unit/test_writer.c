@@ -234,8 +234,7 @@ static void abort_at_any_row_leaves_nothing(void **state)
             FX_OK(amber_writer_row(w, line.data, line.len, &err));
         }
         amber_writer_abort(w);
-        assert_int_equal(amber_store_stat(f->st, "flow/a.json.gz", &info, &err),
-                         AMBER_E_NOT_FOUND);
+        assert_int_equal(amber_store_stat(f->st, "flow/a.json.gz", &info, &err), AMBER_E_NOT_FOUND);
     }
     amber_writer_abort(NULL);
 }
