@@ -56,6 +56,19 @@ int amber_daemon_run(const char *mountpoint, const char *control, const char *li
 /* Set by SIGINT and SIGTERM in the commands that can be stopped. */
 struct amber_cancel *amber_app_cancel(void);
 
+/* A line of progress on a terminal: "LABEL  45 %  1,234 of 2,345 rows  120.5 MB/s  12 s left", at most
+ * five times a second, on stderr. */
+struct amber_meter {
+    bool on; /* a terminal is there, and nobody asked for quiet */
+    int64_t started_us, last_us;
+};
+void amber_meter_start(struct amber_meter *m, const struct app *app);
+/* done of total, both bytes or both rows (unit "rows"; NULL: bytes). */
+void amber_meter_show(struct amber_meter *m, const char *label, uint64_t done, uint64_t total,
+                      const char *unit);
+/* Wipe the line. */
+void amber_meter_end(struct amber_meter *m);
+
 /* "12.3 MB" into out (32 bytes). */
 void amber_human_bytes(uint64_t n, char *out);
 /* "1,234,567" into out (32 bytes). */

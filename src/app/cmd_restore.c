@@ -2,25 +2,14 @@
  * cmd_restore.c - `amberfs restore ARCHIVE`: an archive with its family back into PostgreSQL.
  */
 #include <stdio.h>
-#include <unistd.h>
 
-#include "amber/calendar.h"
 #include "amber/restorer.h"
 #include "app.h"
 #include "archives.h"
 
 static void show_progress(void *arg, const char *table, uint64_t done, uint64_t total)
 {
-    int64_t *last_us = arg;
-    int64_t now = amber_mono_us();
-    if (*last_us < 0 || now - *last_us < 200000)
-        return;
-    *last_us = now;
-    char d[32], t[32];
-    amber_human_count(done, d);
-    amber_human_count(total, t);
-    fprintf(stderr, "\r\033[K%s  %s of %s rows", table, d, t);
-    fflush(stderr);
+    amber_meter_show(arg, table, done, total, "rows");
 }
 
 /* The same words that .control/restore takes. */
@@ -39,7 +28,8 @@ static int restore(struct app *app, enum amber_conflict conflict)
     struct amber_entry_list list = {0};
     const struct amber_tree_entry *e;
     struct amber_restore_result r = {0};
-    int64_t last_us = isatty(STDERR_FILENO) && !app->opt->quiet ? 0 : -1;
+    struct amber_meter meter;
+    amber_meter_start(&meter, app);
     struct amber_restore_options opt = {
         .into = app->opt->into,
         .on_conflict = conflict,
@@ -47,7 +37,7 @@ static int restore(struct app *app, enum amber_conflict conflict)
         .allow_triggers = app->opt->allow_triggers,
         .cancel = amber_app_cancel(),
         .progress = show_progress,
-        .arg = &last_us,
+        .arg = &meter,
     };
     enum amber_rc rc = amber_app_open(app, false, false, -1, &err);
     if (!rc)
@@ -56,8 +46,7 @@ static int restore(struct app *app, enum amber_conflict conflict)
         rc = amber_archive_find(&list, app->cfg.path, app->opt->args[0], &e, &err);
     if (!rc)
         rc = amber_restore_archive(&app->ctx, e, &opt, &r, &err);
-    if (last_us > 0)
-        fprintf(stderr, "\r\033[K");
+    amber_meter_end(&meter);
     amber_entry_list_clear(&list);
     if (rc)
         return amber_app_fail(&err);

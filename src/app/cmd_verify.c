@@ -3,7 +3,6 @@
  * and a lost manifest made anew from its archive.
  */
 #include <stdio.h>
-#include <unistd.h>
 
 #include "amber/calendar.h"
 #include "amber/log.h"
@@ -14,20 +13,13 @@
 struct shown {
     const char *path;
     uint64_t total;
-    bool terminal;
-    int64_t last_us;
+    struct amber_meter meter;
 };
 
 static void show_progress(void *arg, uint64_t done)
 {
     struct shown *s = arg;
-    int64_t now = amber_mono_us();
-    if (!s->terminal || now - s->last_us < 200000)
-        return;
-    s->last_us = now;
-    fprintf(stderr, "\r\033[K%s  %3.0f %%", s->path,
-            s->total ? (double)done * 100 / (double)s->total : 100);
-    fflush(stderr);
+    amber_meter_show(&s->meter, s->path, done, s->total, NULL);
 }
 
 static int verify_one(struct app *app, const struct amber_tree_entry *e)
@@ -38,13 +30,12 @@ static int verify_one(struct app *app, const struct amber_tree_entry *e)
     struct shown shown = {
         .path = e->path,
         .total = e->stored_size,
-        .terminal = isatty(STDERR_FILENO) && !app->opt->quiet,
     };
+    amber_meter_start(&shown.meter, app);
     enum amber_rc rc = amber_archive_manifest(app->store, e, &m, &err);
     if (!rc)
         rc = amber_verify(app->store, &m, amber_app_cancel(), show_progress, &shown, &r, &err);
-    if (shown.terminal)
-        fprintf(stderr, "\r\033[K");
+    amber_meter_end(&shown.meter);
     if (rc) {
         printf("FAILED  %s: %s\n", e->path, err.text);
         if (r.bad_blocks)
