@@ -34,7 +34,8 @@ struct amber_reader;
 enum amber_rc amber_reader_open(struct amber_store *store, struct amber_part *part,
                                 struct amber_cache *cache, struct amber_reader **out,
                                 struct amber_err *err) AMBER_MUST_CHECK;
-/* All streams closed and pins released before. NULL allowed. */
+/* All streams closed and pins released before. NULL allowed. Waits for blocks that a closed stream
+ * still loads ahead: not to be called by a task of the cache's pool. */
 void amber_reader_close(struct amber_reader *r);
 uint64_t amber_reader_size(const struct amber_reader *r); /* raw bytes */
 const struct amber_part *amber_reader_part(const struct amber_reader *r);
