@@ -398,6 +398,7 @@ static void wait_run(void *arg)
     AMBER_AUTO_BUF struct amber_buf text = AMBER_BUF_INIT(TEXT_MAX);
     enum amber_rc rc = m->cfg.ops->wait(m->cfg.arg, f->job, &c->cancel, &text, &err);
     pthread_mutex_lock(&m->mutex);
+    m->n_waits--;
     if (!rc && !f->ready) {
         amber_buf_swap(&f->text, &text);
         f->ready = true;
@@ -435,11 +436,13 @@ static void wait_read(struct handle *h, fuse_req_t req, size_t size, uint64_t of
     c->size = size;
     c->off = off;
     pthread_mutex_lock(&m->mutex);
+    bool room = m->n_waits++ < WAITS_MAX;
     amber_park(m, &c->parked, req, wait_interrupted);
     pthread_mutex_unlock(&m->mutex);
-    if (amber_call_start(m, wait_run, c))
+    if (room && amber_call_start(m, wait_run, c))
         return;
     pthread_mutex_lock(&m->mutex);
+    m->n_waits--;
     req = amber_parked_end(&c->parked);
     pthread_mutex_unlock(&m->mutex);
     fuse_reply_err(req, EAGAIN);

@@ -63,7 +63,10 @@ static bool node_get(struct amber_mount *m, uint64_t ino, struct node *out)
 /* The request's node, or its answer: ESTALE for a number that was never given out. */
 static bool get_node(fuse_req_t req, uint64_t ino, struct node *out)
 {
-    if (node_get(fuse_req_userdata(req), ino, out))
+    struct amber_mount *m = fuse_req_userdata(req);
+    if (!atomic_load(&m->asked) && !atomic_exchange(&m->asked, true))
+        amber_notify_serving(m);
+    if (node_get(m, ino, out))
         return true;
     fuse_reply_err(req, ESTALE);
     return false;

@@ -11,18 +11,21 @@
  * answer, so that nothing waits for an answer that never comes:
  *   1. nothing new is parked; what is parked ends (waits, follows, restores)
  *   2. all call threads and the notify thread end
- *   3. the FUSE loop is told to end, and woken by a request of our own (kick)
+ *   3. the FUSE loop is told to end, and its wait is interrupted by a signal (kick)
  *   4. serve unmounts
+ *
+ * The daemon never uses its own mount: killed within such a request, it would wait for its own
+ * answer and keep the connection, and thereby itself and the dead mount, for ever.
  */
 #include "mount_priv.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "amber/calendar.h"
@@ -34,6 +37,8 @@
 #define THREADS_LIMIT 64U
 #define MAX_BACKGROUND 64U
 #define CONGESTION 48U
+#define KICK_SIGNAL SIGURG /* ignored by default, so a stray one does no harm */
+#define KICK_MS 10
 
 /* ---- libfuse's messages ---- */
 
@@ -68,7 +73,7 @@ static void init_session(void *userdata, struct fuse_conn_info *conn)
     conn->max_write = MAX_WRITE_BYTES;
     conn->max_background = MAX_BACKGROUND;
     conn->congestion_threshold = CONGESTION;
-    amber_notify_serving(userdata);
+    (void)userdata;
 }
 
 /* Append text to an option list; commas and backslashes of a value are escaped. */
@@ -224,19 +229,6 @@ void amber_mount_free(struct amber_mount *m)
 
 /* ---- the event thread ---- */
 
-/*
- * A FUSE thread that waits for a request looks whether it should end only when one comes. Our own
- * statfs is that request. It is answered by nobody, but ends with an error when serve closes the
- * session's descriptor.
- */
-static void *kick_main(void *arg)
-{
-    struct amber_mount *m = arg;
-    struct statfs s;
-    (void)statfs(m->cfg.mountpoint, &s);
-    return NULL;
-}
-
 /* Steps 1 and 2 of ending. */
 static void quiesce(struct amber_mount *m)
 {
@@ -279,8 +271,11 @@ static void *event_main(void *arg)
     }
     quiesce(m);
     fuse_session_exit(m->se);
-    if (!atomic_load(&m->loop_ended))
-        m->kicking = amber_thread_start(&m->kick_thread, false, kick_main, m) == 0;
+    /* Again and again, since the signal may come just before the loop starts to wait. */
+    while (!atomic_load(&m->loop_ended)) {
+        pthread_kill(m->serve_thread, KICK_SIGNAL);
+        poll(NULL, 0, KICK_MS);
+    }
     return NULL;
 }
 
@@ -320,15 +315,41 @@ static unsigned thread_count(const struct amber_mount *m)
     return n < THREADS_MIN ? THREADS_MIN : n > THREADS_MAX ? THREADS_MAX : n;
 }
 
+static void on_kick(int sig)
+{
+    (void)sig; /* it interrupts the loop's wait, that is all */
+}
+
+/* Let KICK_SIGNAL reach this thread, without SA_RESTART; or back to what was. */
+static void take_kicks(bool take, struct sigaction *old_action, sigset_t *old_mask)
+{
+    sigset_t kick;
+    struct sigaction action = {.sa_handler = on_kick};
+    sigemptyset(&kick);
+    sigaddset(&kick, KICK_SIGNAL);
+    if (take) {
+        sigaction(KICK_SIGNAL, &action, old_action);
+        pthread_sigmask(SIG_UNBLOCK, &kick, old_mask);
+    } else {
+        pthread_sigmask(SIG_SETMASK, old_mask, NULL);
+        sigaction(KICK_SIGNAL, old_action, NULL);
+    }
+}
+
 enum amber_rc amber_mount_serve(struct amber_mount *m, struct amber_err *err)
 {
+    struct sigaction old_action;
+    sigset_t old_mask;
     struct fuse_loop_config *loop = fuse_loop_cfg_create();
     if (!loop)
         return amber_fail_nomem(err, "the FUSE loop", 0);
     fuse_loop_cfg_set_max_threads(loop, thread_count(m));
     fuse_loop_cfg_set_idle_threads(loop, thread_count(m));
+    m->serve_thread = pthread_self();
+    take_kicks(true, &old_action, &old_mask);
     enum amber_rc rc = start_threads(m, err);
     if (rc) {
+        take_kicks(false, &old_action, &old_mask);
         fuse_loop_cfg_destroy(loop);
         return rc;
     }
@@ -337,9 +358,8 @@ enum amber_rc amber_mount_serve(struct amber_mount *m, struct amber_err *err)
     atomic_store(&m->loop_ended, true);
     amber_mount_stop(m);
     pthread_join(m->event_thread, NULL);
+    take_kicks(false, &old_action, &old_mask);
     unmount(m);
-    if (m->kicking)
-        pthread_join(m->kick_thread, NULL);
     if (e < 0)
         return amber_fail_errno(err, -e, "the FUSE connection of %s failed", m->cfg.mountpoint);
     return AMBER_OK;

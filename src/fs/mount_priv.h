@@ -33,7 +33,8 @@
 /* Store's own objects: never change, but may appear and be removed. */
 #define TIMEOUT_META 1.0
 #define MAX_WRITE_BYTES (1024U * 1024U)
-#define CALLS_MAX 192U /* threads that wait for jobs, restores and the like at one time */
+#define CALLS_MAX 192U /* threads for what blocks, at one time */
+#define WAITS_MAX 160U /* of these, for .control/wait: commands and restores always have some */
 #define RAW_BIT (UINT64_C(1) << 61)
 #define VNODE_BIT (UINT64_C(1) << 62)
 
@@ -130,7 +131,7 @@ struct notify_queue {
     struct notify_change *items; /* owned */
     size_t n, cap;
     uint64_t added, sent; /* changes ever queued, ever told to the kernel */
-    bool serving;         /* the kernel has sent INIT */
+    bool serving;         /* the kernel asks: it may know something */
     bool end;             /* nothing is sent any more */
 };
 
@@ -145,16 +146,16 @@ struct amber_mount {
     int64_t start_us;
     int event_fd; /* eventfd: something for the event thread */
     int stop_fd;  /* eventfd: amber_mount_stop */
-    pthread_t event_thread, notify_thread, kick_thread;
-    bool kicking; /* event thread's until it is joined: kick_thread runs */
-    atomic_bool loop_ended;
+    pthread_t serve_thread, event_thread, notify_thread;
+    atomic_bool asked;      /* a request came */
+    atomic_bool loop_ended; /* serve is behind libfuse's loop */
 
     pthread_mutex_t mutex;
     pthread_cond_t idle; /* n_calls became 0 */
     struct parked *parked;
     struct handle *handles;
     struct restore_file *restores;
-    unsigned n_calls, n_restores;
+    unsigned n_calls, n_restores, n_waits;
     bool stopping; /* nothing is parked or started any more */
 
     struct vnode_table vnodes;
@@ -277,7 +278,7 @@ int amber_thread_start(pthread_t *out, bool detached, void *(*run)(void *arg), v
 void amber_notify_init(struct notify_queue *q);
 void amber_notify_clear(struct notify_queue *q);
 void *amber_notify_main(void *mount);
-/* The kernel's INIT came. */
+/* The kernel's first request came. */
 void amber_notify_serving(struct amber_mount *m);
 /* End the thread; those who wait for it go on. */
 void amber_notify_end(struct amber_mount *m);

@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "amber/log.h"
@@ -51,17 +50,15 @@ void amber_notify_end(struct amber_mount *m)
 
 /*
  * The kernel's readahead for a FUSE mount is 128 KiB, and the INIT reply can only lower it; root may
- * raise it afterwards, which makes requests of 1 MiB. The kernel applies the INIT reply when its
- * first real request is answered at the latest, hence the statvfs.
+ * raise it afterwards, which makes requests of 1 MiB: after the first request came, which the
+ * kernel sends only when it has taken in the INIT reply.
  * source  Documentation/ABI/testing/sysfs-class-bdi
  */
 static void raise_readahead(struct amber_mount *m)
 {
-    struct statvfs s;
     struct amber_mountinfo info;
     char path[64];
-    if (geteuid() != 0 || statvfs(m->cfg.mountpoint, &s) ||
-        !amber_mountinfo_of_path(m->cfg.mountpoint, &info))
+    if (geteuid() != 0 || !amber_mountinfo_of_path(m->cfg.mountpoint, &info))
         return;
     bool ours = info.is_amberfs && strcmp(info.mountpoint, m->cfg.mountpoint) == 0;
     free(info.mountpoint);
@@ -131,7 +128,7 @@ static void add_change(void *arg, const struct amber_tree_change *change)
     struct notify_queue *q = &m->notify;
     struct amber_err err = AMBER_ERR_INIT;
     pthread_mutex_lock(&q->mutex);
-    /* Before INIT the kernel knows nothing; after the end it forgets everything. */
+    /* Before its first request the kernel knows nothing; after the end it forgets everything. */
     if (q->serving && !q->end) {
         if (amber_grow(&q->items, &q->cap, q->n + 1, sizeof(*q->items), &err) == AMBER_OK) {
             q->items[q->n++] = (struct notify_change){

@@ -9,8 +9,9 @@
  *   - A flush commits if the process that wrote last sends it, there are bytes, and the last one is
  *     a line break. A flush of another process (a child that closes what it inherited) and one
  *     before any byte (a shell's dup) mean nothing.
- *   - A flush from a process that exits is that of a writer that was killed: roll back. So does a
- *     release without commit. Nobody hears a release's error, so nothing is decided there.
+ *   - A flush from a process that is dying (killed, or exiting with a failure): roll back. One from
+ *     a process that exits with status 0 is a close like any other: `(echo a; echo b) > f` and many
+ *     programs leave closing to exit. A release without commit rolls back.
  *   - Failures are sticky: every later write and flush gets the errno.
  *
  * Once committed or failed the file has no name any more: the next cp of the same name makes a new
@@ -93,23 +94,49 @@ static pid_t process_of(pid_t tid)
     return pid;
 }
 
-/* Whether a thread that waits for us is exiting. One that can't be looked at counts as such: a
- * restore that must be repeated is better than one of half a file. source  proc_pid_stat(5) */
-static bool is_exiting(pid_t tid)
+/* How the process that sends a flush is doing. */
+enum closer {
+    CLOSER_LIVES,
+    CLOSER_EXITED, /* it is exiting with status 0: a program that leaves closing to exit */
+    CLOSER_DIED,   /* killed, or exiting with another status */
+};
+
+/* What isn't allowed to be seen of another process's status reads as 0, but /proc/PID/io can't be
+ * read at all then. source  proc_pid_io(5), proc_pid_stat(5): both PTRACE_MODE_READ_FSCREDS */
+static bool may_see_exit_code(pid_t tid)
 {
-    char path[64], text[1024];
-    unsigned long flags = PF_EXITING;
+    char path[64], text[8];
+    snprintf(path, sizeof(path), "/proc/%d/io", (int)tid);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return false;
+    size_t len = fread(text, 1, sizeof(text), f);
+    fclose(f);
+    return len > 0;
+}
+
+/* The thread waits for our answer, so it is there. One that can't be looked at counts as dead: a
+ * restore that must be repeated is better than one of half a file. source  proc_pid_stat(5) */
+static enum closer closer_state(pid_t tid)
+{
+    char path[64], text[2048];
+    unsigned long flags;
+    int at = 0;
     snprintf(path, sizeof(path), "/proc/%d/stat", (int)tid);
     FILE *f = fopen(path, "re");
     if (!f)
-        return true;
+        return CLOSER_DIED;
     size_t len = fread(text, 1, sizeof(text) - 1, f);
     fclose(f);
     text[len] = '\0';
     char *end = strrchr(text, ')'); /* the command's name may hold anything */
-    if (!end || sscanf(end, ") %*c %*d %*d %*d %*d %*d %lu", &flags) != 1)
-        return true;
-    return (flags & PF_EXITING) != 0;
+    if (!end || sscanf(end, ") %*c %*d %*d %*d %*d %*d %lu%n", &flags, &at) != 1 || !at)
+        return CLOSER_DIED;
+    if (!(flags & PF_EXITING))
+        return CLOSER_LIVES;
+    /* The last field is the exit code as wait(2) gives it; the kernel sets it before it closes. */
+    char *last = strrchr(end, ' ');
+    return last && atoi(last) == 0 && may_see_exit_code(tid) ? CLOSER_EXITED : CLOSER_DIED;
 }
 
 /* ---- state, under m->mutex ---- */
@@ -479,15 +506,14 @@ static void restore_flush(struct handle *h, fuse_req_t req)
     struct amber_mount *m = h->m;
     pid_t tid = fuse_req_ctx(req)->pid;
     pid_t process = process_of(tid);
-    bool exiting = tid > 0 && is_exiting(tid);
+    bool died = tid > 0 && closer_state(tid) == CLOSER_DIED;
     pthread_mutex_lock(&m->mutex);
     /* A process whose number was known has none any more: it was taken from its namespace. */
     bool vanished = tid == 0 && f->caller.pid != 0;
     if (!f->sticky && !f->done && f->accepted && (vanished || process == f->writer)) {
-        if (vanished || exiting) {
+        if (vanished || died) {
             fail(f, EIO,
-                 "its writer was killed or ended without closing it; copy the file again with cp "
-                 "or cat");
+                 "its writer was killed or failed before it closed the file; copy it again");
             interrupt_later(f);
         } else if (f->last_byte != '\n') {
             fail(f, EINVAL, "the last line has no line break, the file seems cut off");
