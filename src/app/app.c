@@ -16,8 +16,6 @@
 #include "amber/reader.h"
 #include "small_file.h"
 
-#define JOBS_FILE_MAX (4U << 20)
-
 int amber_app_fail(const struct amber_err *err)
 {
     fprintf(stderr, "amberfs: %s\n", err->text);
@@ -84,7 +82,7 @@ enum amber_rc amber_app_open(struct app *app, bool read_only, bool create, int d
 
 enum amber_rc amber_app_jobs(const struct app *app, struct amber_jobs **out, struct amber_err *err)
 {
-    AMBER_AUTO_BUF struct amber_buf text = AMBER_BUF_INIT(JOBS_FILE_MAX);
+    AMBER_AUTO_BUF struct amber_buf text = AMBER_BUF_INIT(AMBER_JOBS_FILE_MAX);
     AMBER_AUTO_BUF struct amber_buf findings = AMBER_BUF_INIT(1U << 20);
     const char *file = app->opt->jobs_file ? app->opt->jobs_file : app->cfg.jobs_file;
     size_t len;

@@ -54,7 +54,9 @@ enum amber_rc amber_archive_manifest(struct amber_store *st, const struct amber_
     if (e->manifest_key)
         rc = amber_manifest_get(st, e->manifest_key, e->has_digest ? &digest : NULL, out, err);
     if (rc == AMBER_E_NOT_FOUND || rc == AMBER_E_CORRUPT)
-        amber_wrap(err, "%s: its manifest is missing or damaged; `amberfs rebuild-manifest %s` makes "
-                        "it anew from the archive", e->path, e->path);
+        amber_wrap(err,
+                   "the manifest is missing or damaged; `amberfs rebuild-manifest %s` makes it anew "
+                   "from the archive",
+                   e->path);
     return rc;
 }

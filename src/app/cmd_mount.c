@@ -225,7 +225,7 @@ static enum amber_rc start(struct daemon *d, const char *mountpoint, struct ambe
     struct amber_mount_config mc = {
         .mountpoint = mountpoint,
         .options = o->fuse_options,
-        .source = app->cfg.path,
+        .source = o->source ? o->source : app->cfg.path,
         .read_only = o->read_only,
         .uid = getuid(),
         .gid = gid,

@@ -102,8 +102,11 @@ enum amber_rc amber_block_decode(struct block_scratch *s, const struct amber_par
     struct amber_codec **codec = &s->codecs[p->codec];
     enum amber_rc rc = AMBER_OK;
 
-    if (!*codec)
+    if (!*codec) {
         rc = amber_codec_new(p->codec, amber_codec_info(p->codec)->level_default, codec, err);
+        if (!rc)
+            amber_codec_trust(*codec); /* the block's SHA-256 is compared before it is decoded */
+    }
     if (!rc)
         rc = amber_codec_decompress(*codec, stored, b->stored_len, raw, b->raw_len, err);
     return rc ? wrap_block(p, i, err) : AMBER_OK;

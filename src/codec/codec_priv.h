@@ -35,6 +35,7 @@ struct codec_ops {
 struct amber_codec {
     const struct codec_ops *ops;
     int level;
+    bool trusted; /* amber_codec_trust */
 };
 
 extern const struct codec_ops amber_codec_none_ops;

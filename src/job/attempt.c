@@ -101,7 +101,7 @@ static enum amber_rc open_piece(struct attempt *t, struct amber_err *err)
     if (rc)
         return rc;
     AMBER_AUTO_BUF struct amber_buf meta = AMBER_BUF_INIT(16U << 20);
-    rc = amber_piece_header(t, p, &meta, err);
+    rc = amber_manifest_meta_encode(&p->manifest, &meta, err);
     if (rc)
         return rc;
     struct amber_writer_config cfg = {

@@ -38,9 +38,5 @@ enum amber_rc amber_piece_reserve(struct attempt *t, struct piece *p, struct amb
 /* Everything of the manifest that doesn't depend on the bytes. */
 enum amber_rc amber_piece_describe(struct attempt *t, struct piece *p, struct amber_err *err)
     AMBER_MUST_CHECK;
-/* What the archive says of itself, for rebuilding a lost manifest from it alone: the header unit's
- * text. After amber_piece_describe. */
-enum amber_rc amber_piece_header(struct attempt *t, struct piece *p, struct amber_buf *out,
-                                 struct amber_err *err) AMBER_MUST_CHECK;
 
 #endif

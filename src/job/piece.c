@@ -63,41 +63,6 @@ enum amber_rc amber_piece_reserve(struct attempt *t, struct piece *p, struct amb
                       "pattern with {epoch_ms}", jt->folder, NAME_TRIES);
 }
 
-enum amber_rc amber_piece_header(struct attempt *t, struct piece *p, struct amber_buf *out,
-                                 struct amber_err *err)
-{
-    const struct amber_table *table = &t->a->family.tables[t->table];
-    const struct amber_manifest *m = &p->manifest;
-    char first[AMBER_DATE_MAX], last[AMBER_DATE_MAX];
-    amber_date_format(t->first_day, first);
-    amber_date_format(t->last_day, last);
-    const struct {
-        const char *name, *value;
-    } members[] = {
-        {"archive_id", m->archive_id}, {"run_id", m->run_id},
-        {"store_id", m->store_id},     {"catalog_id", m->catalog_id},
-        {"job", m->job},               {"database", m->database},
-        {"table_schema", table->schema}, {"table_name", table->name},
-        {"parent_table", m->parent_table}, {"start_date", first}, {"end_date", last},
-        {"server_version", m->server_version}, {"amberfs_version", m->amberfs_version},
-    };
-    enum amber_rc rc = amber_buf_puts(out, "{\"amberfs\":1", err);
-    for (size_t i = 0; !rc && i < amber_countof(members); i++) {
-        if (!members[i].value)
-            continue;
-        rc = amber_buf_printf(out, err, ",\"%s\":", members[i].name);
-        if (!rc)
-            rc = amber_buf_json(out, members[i].value, strlen(members[i].value), err);
-    }
-    if (!rc)
-        rc = amber_buf_puts(out, ",\"columns\":", err);
-    if (!rc)
-        rc = amber_schema_encode(&table->columns, out, err);
-    if (!rc)
-        rc = amber_buf_puts(out, "}", err);
-    return rc;
-}
-
 enum amber_rc amber_piece_describe(struct attempt *t, struct piece *p, struct amber_err *err)
 {
     struct archiver *a = t->a;

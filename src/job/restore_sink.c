@@ -235,6 +235,10 @@ static enum amber_rc open_known(struct sink *s, const struct amber_tree_entry *e
 {
     s->known = true;
     enum amber_rc rc = amber_opened_open(s->ctx, entry, &s->archive, err);
+    if (!rc && !s->archive.manifest.typed)
+        rc = amber_fail(err, AMBER_E_INVALID,
+                        "its manifest was made anew from rows alone and doesn't know their table: "
+                        "copy it into .restore/TABLE/");
     if (!rc)
         rc = amber_strdup(entry->path, &s->path, err);
     if (!rc)

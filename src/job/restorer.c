@@ -215,6 +215,10 @@ static enum amber_rc restore_one(const struct amber_context *ctx, struct amber_p
     bool before = false;
     if (opt->into)
         rc = amber_table_name_split(opt->into, &schema, &table, err);
+    else if (!o.manifest.typed)
+        rc = amber_fail(err, AMBER_E_INVALID,
+                        "its manifest was made anew from rows alone and doesn't know their table: "
+                        "name it by --into TABLE");
     else if (!(rc = amber_strdup(o.manifest.table_schema, &schema, err)))
         rc = amber_strdup(o.manifest.table_name, &table, err);
     if (!rc)
@@ -225,7 +229,7 @@ static enum amber_rc restore_one(const struct amber_context *ctx, struct amber_p
         struct amber_restore_config cfg = {
             .table_schema = schema,
             .table_name = table,
-            .schema = &o.manifest.schema,
+            .schema = o.manifest.typed ? &o.manifest.schema : NULL,
             .partitions = opt->into ? NULL : o.manifest.partitions,
             .n_partitions = opt->into ? 0 : o.manifest.n_partitions,
             .on_conflict = opt->on_conflict,
