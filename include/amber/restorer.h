@@ -41,11 +41,13 @@ enum amber_rc amber_restore_archive(const struct amber_context *ctx,
 
 /*
  * A sink for one file copied into .restore/: entry not NULL, a known archive, whose bytes must be
- * exactly the archive's; else table ("Orders", "app.Orders"), any rows of that table.
+ * exactly the archive's; else table ("Orders", "app.Orders"), any rows of that table. committed (may
+ * be NULL) is called after the commit, before finish returns.
  * owner   the sink is the caller's until its close(); entry is copied
  */
 enum amber_rc amber_restore_sink(const struct amber_context *ctx,
                                  const struct amber_tree_entry *entry, const char *table,
+                                 void (*committed)(void *arg, const char *what), void *arg,
                                  struct amber_sink **out, struct amber_err *err) AMBER_MUST_CHECK;
 
 /* Split "schema.table" or "table" (schema public) into two owned strings; %XX is decoded.

@@ -31,6 +31,8 @@ struct sink {
     struct amber_buf carry;
     uint64_t n_lines, n_bytes;
     bool failed, finished;
+    void (*committed)(void *arg, const char *what); /* may be NULL */
+    void *arg;
     struct amber_err error; /* sticky */
 };
 
@@ -165,8 +167,8 @@ static enum amber_rc finish(struct sink *s, struct amber_err *err)
             rc = amber_restore_close(s->restore, &stats, err);
     }
     if (!rc)
-        rc = amber_restore_record(s->ctx, s->pg, s->known ? &s->archive.manifest : NULL, s->path,
-                                  s->schema, s->table, &stats, err);
+        rc = amber_restore_record(s->ctx, s->pg, s->known ? &s->archive.manifest : NULL, true,
+                                  s->path, s->schema, s->table, &stats, err);
     if (!rc)
         rc = amber_cancel_check(&s->cancel, err);
     if (!rc)
@@ -174,6 +176,8 @@ static enum amber_rc finish(struct sink *s, struct amber_err *err)
     if (rc)
         return rc;
     s->finished = true;
+    if (s->committed)
+        s->committed(s->arg, s->path);
     amber_info("restored %s into %s.%s: %llu rows inserted, %llu skipped as identical", s->path,
                s->schema, s->table, (unsigned long long)stats.rows_inserted,
                (unsigned long long)stats.rows_skipped);
@@ -276,6 +280,7 @@ static enum amber_rc start(struct sink *s, struct amber_err *err)
 
 enum amber_rc amber_restore_sink(const struct amber_context *ctx,
                                  const struct amber_tree_entry *entry, const char *table,
+                                 void (*committed)(void *arg, const char *what), void *arg,
                                  struct amber_sink **out, struct amber_err *err)
 {
     struct sink *s;
@@ -284,6 +289,8 @@ enum amber_rc amber_restore_sink(const struct amber_context *ctx,
         return rc;
     s->base.ops = &sink_ops;
     s->ctx = ctx;
+    s->committed = committed;
+    s->arg = arg;
     s->cancel.fd = -1;
     amber_buf_init(&s->carry, LINE_MAX_BYTES);
     rc = amber_cancel_init(&s->cancel, err);

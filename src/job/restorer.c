@@ -124,14 +124,14 @@ void amber_notes_add(struct amber_restore_result *r, const char *table, const ch
 
 /* Record the restore and its pin in the same transaction. */
 enum amber_rc amber_restore_record(const struct amber_context *ctx, struct amber_pg *pg,
-                                   const struct amber_manifest *m, const char *path,
+                                   const struct amber_manifest *m, bool pin, const char *path,
                                    const char *schema, const char *table,
                                    const struct amber_restore_stats *stats, struct amber_err *err)
 {
     enum amber_rc rc = amber_catalog_restore_add(pg, m ? m->archive_id : NULL, schema, table,
                                                  stats->rows_inserted + stats->rows_replaced,
                                                  stats->rows_skipped, err);
-    if (rc || !m || ctx->restore_pin_days <= 0)
+    if (rc || !m || !pin || ctx->restore_pin_days <= 0)
         return rc;
     AMBER_AUTO_FREE char *root_schema = NULL;
     AMBER_AUTO_FREE char *root_name = NULL;
@@ -144,7 +144,7 @@ enum amber_rc amber_restore_record(const struct amber_context *ctx, struct amber
     }
     AMBER_AUTO_FREE char *reason = NULL;
     rc = amber_asprintf(&reason, err, "restore of %s", path);
-    struct amber_pin_row pin = {
+    struct amber_pin_row row = {
         .table_schema = pin_schema,
         .table_name = pin_table,
         .from_day = m->start_day,
@@ -153,7 +153,7 @@ enum amber_rc amber_restore_record(const struct amber_context *ctx, struct amber
         .reason = reason,
     };
     if (!rc)
-        rc = amber_catalog_pin_add(pg, &pin, err);
+        rc = amber_catalog_pin_add(pg, &row, err);
     return rc;
 }
 
@@ -243,8 +243,8 @@ static enum amber_rc restore_one(const struct amber_context *ctx, struct amber_p
     if (!rc)
         rc = restore_rows(&o, r, opt, shown, &stats, err);
     if (!rc)
-        rc = amber_restore_record(ctx, pg, opt->into ? NULL : &o.manifest, entry->path, schema,
-                                  table, &stats, err);
+        rc = amber_restore_record(ctx, pg, &o.manifest, !opt->into, entry->path, schema, table,
+                                  &stats, err);
     if (!rc) {
         out->archives++;
         out->rows_inserted += stats.rows_inserted;

@@ -21,9 +21,10 @@ enum amber_rc amber_opened_open(const struct amber_context *ctx,
 enum amber_rc amber_opened_rewind(struct amber_opened *o, struct amber_err *err) AMBER_MUST_CHECK;
 void amber_opened_clear(struct amber_opened *o);
 
-/* Insert the restore and, for an archive (m not NULL), its pin. In the open transaction. */
+/* Insert the restore, of an archive (m) or of a person's file (m NULL), and with pin the archive's
+ * pin. In the open transaction. */
 enum amber_rc amber_restore_record(const struct amber_context *ctx, struct amber_pg *pg,
-                                   const struct amber_manifest *m, const char *path,
+                                   const struct amber_manifest *m, bool pin, const char *path,
                                    const char *schema, const char *table,
                                    const struct amber_restore_stats *stats, struct amber_err *err)
     AMBER_MUST_CHECK;

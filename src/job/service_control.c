@@ -145,37 +145,62 @@ static enum amber_rc find_archive(struct amber_service *s, const char *name,
     return amber_fail(err, AMBER_E_NOT_FOUND, "there is no archive \"%s\"", name);
 }
 
+/* Cut the next piece off a restore line: what stands before the next " --", blanks at its ends
+ * aside, so that names with blanks need no quotes. NULL at the end. */
+static char *next_piece(char **rest)
+{
+    char *piece = *rest + strspn(*rest, " \t");
+    if (!*piece)
+        return NULL;
+    char *end = piece;
+    do
+        end += 1;
+    while (*end && !((end[-1] == ' ' || end[-1] == '\t') && strncmp(end, "--", 2) == 0));
+    *rest = end;
+    while (end > piece && (end[-1] == ' ' || end[-1] == '\t'))
+        *--end = '\0';
+    return piece;
+}
+
+/* One option with its value, "" if it has none. */
+static enum amber_rc restore_option(const char *name, char *value, struct amber_restore_options *out,
+                                    struct amber_err *err)
+{
+    bool takes_value = strcmp(name, "--into") == 0 || strcmp(name, "--on-conflict") == 0;
+    if (takes_value && !*value)
+        return amber_fail(err, AMBER_E_INVALID, "%s needs a value", name);
+    if (strcmp(name, "--into") == 0)
+        out->into = value;
+    else if (strcmp(name, "--on-conflict") == 0 && !amber_conflict_parse(value, &out->on_conflict))
+        return amber_fail(err, AMBER_E_INVALID,
+                          "--on-conflict %s: it must be error, skip or replace", value);
+    else if (strcmp(name, "--force") == 0 && !*value)
+        out->force = true;
+    else if (strcmp(name, "--allow-triggers") == 0 && !*value)
+        out->allow_triggers = true;
+    else if (!takes_value)
+        return amber_fail(err, AMBER_E_INVALID,
+                          "\"%s\" isn't understood; write ARCHIVE [--into TABLE] [--on-conflict "
+                          "error|skip|replace] [--force] [--allow-triggers]",
+                          *value ? value : name);
+    return AMBER_OK;
+}
+
 enum amber_rc amber_restore_words(char *line, char **out_archive, struct amber_restore_options *out,
                                   struct amber_err *err)
 {
-    *out_archive = NULL;
-    char *save = NULL;
-    for (char *word = strtok_r(line, " \t", &save); word; word = strtok_r(NULL, " \t", &save)) {
-        bool takes_value = strcmp(word, "--into") == 0 || strcmp(word, "--on-conflict") == 0;
-        char *value = takes_value ? strtok_r(NULL, " \t", &save) : NULL;
-        if (takes_value && !value)
-            return amber_fail(err, AMBER_E_INVALID, "%s needs a value", word);
-        if (strcmp(word, "--into") == 0) {
-            out->into = value;
-        } else if (strcmp(word, "--on-conflict") == 0) {
-            if (!amber_conflict_parse(value, &out->on_conflict))
-                return amber_fail(err, AMBER_E_INVALID,
-                                  "--on-conflict %s: it must be error, skip or replace", value);
-        } else if (strcmp(word, "--force") == 0) {
-            out->force = true;
-        } else if (strcmp(word, "--allow-triggers") == 0) {
-            out->allow_triggers = true;
-        } else if (word[0] == '-' || *out_archive) {
-            return amber_fail(err, AMBER_E_INVALID,
-                              "\"%s\" isn't understood; write ARCHIVE [--into TABLE] [--on-conflict "
-                              "error|skip|replace] [--force] [--allow-triggers]",
-                              word);
-        } else {
-            *out_archive = word;
-        }
+    char *archive = next_piece(&line);
+    if (!archive || strncmp(archive, "--", 2) == 0)
+        return amber_fail(err, AMBER_E_INVALID, "no archive is named: its path comes first");
+    for (char *name; (name = next_piece(&line));) {
+        char *value = name + strcspn(name, " \t");
+        if (*value)
+            *value++ = '\0';
+        enum amber_rc rc = restore_option(name, value + strspn(value, " \t"), out, err);
+        if (rc)
+            return rc;
     }
-    if (!*out_archive)
-        return amber_fail(err, AMBER_E_INVALID, "no archive is named");
+    *out_archive = archive;
     return AMBER_OK;
 }
 
@@ -367,6 +392,8 @@ enum amber_rc amber_service_restore(struct amber_service *s, struct task *t, con
     if (!rc)
         rc = amber_restore_archive(s->ctx, node.entry, &opt, &result, err);
     if (!rc)
+        amber_service_refresh_after_commit(s, archive);
+    if (!rc)
         snprintf(text, text_len,
                  "archives: %llu\nrows inserted: %llu\nrows skipped: %llu\nrows replaced: %llu\n%s",
                  (unsigned long long)result.archives, (unsigned long long)result.rows_inserted,
@@ -411,7 +438,8 @@ static enum amber_rc service_restore_open(void *arg, const char *table, const ch
                               ".control/restore instead",
                               file);
     }
-    enum amber_rc rc = amber_restore_sink(s->ctx, match.entry, table, out, err);
+    enum amber_rc rc = amber_restore_sink(s->ctx, match.entry, table,
+                                          amber_service_refresh_after_commit, s, out, err);
     return rc ? amber_wrap(err, "restore of %s", file) : AMBER_OK;
 }
 

@@ -114,8 +114,8 @@ void *amber_service_watch_main(void *arg);
  * commit markers. errors DENIED, UNSUPPORTED, INVALID: somebody has to look; IO of the store. */
 enum amber_rc amber_service_first_tree(struct amber_service *s, struct amber_err *err)
     AMBER_MUST_CHECK;
-/* From a runner, after a unit's commit; arg is the service. */
-void amber_service_refresh_after_commit(void *arg, const char *run_id);
+/* After the commit of a run or a restore; arg is the service. */
+void amber_service_refresh_after_commit(void *arg, const char *what);
 
 /* Mount operations in service_status.c. */
 enum amber_rc amber_service_status(void *arg, struct amber_buf *out, struct amber_err *err);

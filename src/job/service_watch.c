@@ -84,14 +84,13 @@ static enum amber_rc refresh(struct amber_service *s, struct amber_pg *pg, struc
     return AMBER_OK;
 }
 
-void amber_service_refresh_after_commit(void *arg, const char *run_id)
+void amber_service_refresh_after_commit(void *arg, const char *what)
 {
     struct amber_service *s = arg;
     struct amber_err err = AMBER_ERR_INIT;
     struct amber_pg *pg = NULL;
     if (amber_context_connect(s->ctx, "tree", NULL, &pg, &err) || refresh(s, pg, &err))
-        amber_warn("run %s is committed, but the mounted tree can't be loaded yet: %s", run_id,
-                   err.text);
+        amber_warn("%s is committed, but the mounted tree can't be loaded yet: %s", what, err.text);
     amber_pg_close(pg);
 }
 
