@@ -53,6 +53,10 @@ struct amber_archive_row {
     uint64_t rows, raw_bytes, stored_bytes;
     int64_t archived_us; /* set by the catalog on insert */
 };
+/* The row of an archive, from its manifest; all strings are borrowed. archived_us is 0. */
+void amber_archive_row_of(const struct amber_manifest *m, const char *logical,
+                          const char *manifest_key, const struct amber_sha256 *manifest_digest,
+                          struct amber_archive_row *out);
 /* Step 7, inside the unit's transaction: fence the run to committed and insert its archives.
  * errors CANCELED-free: BUSY "fenced off" if the run isn't running any more */
 enum amber_rc amber_catalog_run_commit(struct amber_pg *pg, const struct amber_run *run,

@@ -39,10 +39,11 @@ static enum amber_rc reconnect(struct archiver *a, struct amber_err *err)
     return rc;
 }
 
-static enum amber_rc archive_unit(struct archiver *a, int64_t from_us, int64_t to_us,
-                                  int64_t *out_to_us, struct amber_err *err)
+static struct amber_unit_config unit_config(const struct archiver *a, int64_t from_us,
+                                            int64_t to_us)
 {
-    struct amber_unit_config cfg = {
+    return (struct amber_unit_config){
+        .pg = a->pg,
         .family = &a->family,
         .from_us = from_us,
         .to_us = to_us,
@@ -52,6 +53,12 @@ static enum amber_rc archive_unit(struct archiver *a, int64_t from_us, int64_t t
         .lock_wait_ms = LOCK_WAIT_MS,
         .drop_partitions = a->job->drop_partitions,
     };
+}
+
+static enum amber_rc archive_unit(struct archiver *a, int64_t from_us, int64_t to_us,
+                                  int64_t *out_to_us, struct amber_err *err)
+{
+    struct amber_unit_config cfg = unit_config(a, from_us, to_us);
     int64_t begun = amber_mono_us();
     uint64_t rows_before = a->result->rows;
     for (int try = 0;; try++) {
@@ -92,17 +99,7 @@ static enum amber_rc archive_unit(struct archiver *a, int64_t from_us, int64_t t
 static enum amber_rc plan_unit(struct archiver *a, int64_t from_us, int64_t to_us,
                                int64_t *out_to_us, struct amber_err *err)
 {
-    struct amber_unit_config cfg = {
-        .pg = a->pg,
-        .family = &a->family,
-        .from_us = from_us,
-        .to_us = to_us,
-        .pins = a->pins,
-        .n_pins = a->n_pins,
-        .max_rows = a->max_rows,
-        .lock_wait_ms = LOCK_WAIT_MS,
-        .drop_partitions = a->job->drop_partitions,
-    };
+    struct amber_unit_config cfg = unit_config(a, from_us, to_us);
     struct amber_unit *unit;
     enum amber_rc rc = amber_unit_begin(&cfg, &unit, err);
     if (rc)

@@ -238,24 +238,8 @@ static enum amber_rc record(struct attempt *t, struct amber_err *err)
         const struct piece *p = &t->pieces[i];
         if (!p->proof)
             continue;
-        const struct amber_manifest *m = &p->manifest;
-        rows[n++] = (struct amber_archive_row){
-            .archive_id = m->archive_id,
-            .run_id = m->run_id,
-            .job = m->job,
-            .logical = p->logical,
-            .key = m->archive.key,
-            .manifest_key = p->manifest_key,
-            .manifest_sha256 = p->manifest_digest,
-            .table_schema = m->table_schema,
-            .table_name = m->table_name,
-            .parent_table = m->parent_table,
-            .start_day = m->start_day,
-            .end_day = m->end_day,
-            .rows = m->archive.rows,
-            .raw_bytes = m->archive.raw_bytes,
-            .stored_bytes = m->archive.stored_bytes,
-        };
+        amber_archive_row_of(&p->manifest, p->logical, p->manifest_key, &p->manifest_digest,
+                             &rows[n++]);
     }
     if (!rc)
         rc = amber_catalog_run_commit(a->pg, &t->run, rows, n, err);

@@ -287,28 +287,6 @@ enum amber_rc amber_unknown_runs(const struct amber_context *ctx, struct amber_p
     return rc;
 }
 
-static void row_from_manifest(const struct amber_marker_entry *e, const struct amber_manifest *m,
-                              char *logical, struct amber_archive_row *out)
-{
-    *out = (struct amber_archive_row){
-        .archive_id = m->archive_id,
-        .run_id = m->run_id,
-        .job = m->job,
-        .logical = logical,
-        .key = m->archive.key,
-        .manifest_key = e->manifest_key,
-        .manifest_sha256 = e->digest,
-        .table_schema = m->table_schema,
-        .table_name = m->table_name,
-        .parent_table = m->parent_table,
-        .start_day = m->start_day,
-        .end_day = m->end_day,
-        .rows = m->archive.rows,
-        .raw_bytes = m->archive.raw_bytes,
-        .stored_bytes = m->archive.stored_bytes,
-    };
-}
-
 static enum amber_rc adopt(const struct amber_context *ctx, struct amber_pg *pg,
                            const char *store_id, const struct amber_unknown_run *run,
                            struct amber_err *err)
@@ -325,7 +303,8 @@ static enum amber_rc adopt(const struct amber_context *ctx, struct amber_pg *pg,
         if (!logical[i])
             rc = amber_fail_nomem(err, "an archive's name", strlen(key));
         else
-            row_from_manifest(&run->marker->entries[i], &run->manifests[i], logical[i], &rows[i]);
+            amber_archive_row_of(&run->manifests[i], logical[i], run->marker->entries[i].manifest_key,
+                                 &run->marker->entries[i].digest, &rows[i]);
     }
     if (!rc) {
         struct amber_run r = {.job = run->marker->job, .host = ctx->host};

@@ -142,6 +142,29 @@ static enum amber_rc insert_archives(struct amber_pg *pg, const struct amber_run
     return rc ? rc : run(pg, NULL, err, "SELECT pg_notify('amberfs', $1)", 1, params);
 }
 
+void amber_archive_row_of(const struct amber_manifest *m, const char *logical,
+                          const char *manifest_key, const struct amber_sha256 *manifest_digest,
+                          struct amber_archive_row *out)
+{
+    *out = (struct amber_archive_row){
+        .archive_id = m->archive_id,
+        .run_id = m->run_id,
+        .job = m->job,
+        .logical = logical,
+        .key = m->archive.key,
+        .manifest_key = manifest_key,
+        .manifest_sha256 = *manifest_digest,
+        .table_schema = m->table_schema,
+        .table_name = m->table_name,
+        .parent_table = m->parent_table,
+        .start_day = m->start_day,
+        .end_day = m->end_day,
+        .rows = m->archive.rows,
+        .raw_bytes = m->archive.raw_bytes,
+        .stored_bytes = m->archive.stored_bytes,
+    };
+}
+
 enum amber_rc amber_catalog_run_commit(struct amber_pg *pg, const struct amber_run *r,
                                        const struct amber_archive_row *rows, size_t n,
                                        struct amber_err *err)
