@@ -268,6 +268,12 @@ static enum amber_rc run_units(struct archiver *a, struct amber_err *err)
     }
 }
 
+bool amber_archiver_deaf(const struct archiver *a)
+{
+    return amber_cancel_is_set(a->opt->cancel) &&
+           ((a->pg && !amber_pg_alive(a->pg)) || (a->ctl && !amber_pg_alive(a->ctl)));
+}
+
 /* Keep the result in the catalog, for every daemon and for after a restart. Best effort: a database
  * that is away can't be told, which is what failed the run then. */
 static void keep_result(struct archiver *a, enum amber_rc run_rc, const struct amber_err *run_err)
@@ -275,8 +281,8 @@ static void keep_result(struct archiver *a, enum amber_rc run_rc, const struct a
     struct amber_err err = AMBER_ERR_INIT;
     struct amber_pg *pg = NULL;
     struct amber_job_result r;
-    if (!a->id.store_id[0])
-        return; /* it didn't come as far as the catalog */
+    if (!a->id.store_id[0] || amber_archiver_deaf(a))
+        return; /* it didn't come as far as the catalog, or there is nobody to tell */
     amber_archive_job_result(a->result, a->started_us, run_rc, run_err, &r);
     if (amber_context_connect(a->ctx, "result", NULL, &pg, &err) ||
         amber_catalog_job_result_put(pg, a->id.store_id, a->job->name, &r, &err))

@@ -27,6 +27,9 @@ struct archiver {
 
 /* Tell the progress record which phase it is. */
 void amber_archiver_phase(struct archiver *a, enum amber_phase phase);
+/* Whether the run was stopped and the server didn't even answer that: it isn't asked again, so that
+ * the daemon ends in time; the next start settles what is left. */
+bool amber_archiver_deaf(const struct archiver *a);
 /* Add what stayed in this unit to the result. */
 void amber_archiver_count_stayed(struct archiver *a, const struct amber_unit *unit);
 /*

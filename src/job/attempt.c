@@ -413,11 +413,14 @@ static void undo(struct attempt *t, const char *why)
     struct amber_err err = AMBER_ERR_INIT;
     struct amber_pg *fresh = NULL;
     struct amber_pg *pg = a->ctl;
+    bool deaf = amber_archiver_deaf(a);
+    if (deaf)
+        snprintf(err.text, sizeof(err.text), "it doesn't answer");
     /* Undoing isn't canceled: a connection without the cancel flag. */
-    if (!amber_context_connect(a->ctx, "undo", NULL, &fresh, &err))
+    if (!deaf && !amber_context_connect(a->ctx, "undo", NULL, &fresh, &err))
         pg = fresh;
     bool hit = false;
-    if (amber_catalog_run_abort(pg, t->run.run_id, why, &hit, &err))
+    if (deaf || amber_catalog_run_abort(pg, t->run.run_id, why, &hit, &err))
         amber_warn("run %s is rolled back, but the catalog couldn't be told (%s); the next start "
                    "settles it",
                    t->run.run_id, err.text);

@@ -22,7 +22,7 @@
 #include "pg_priv.h"
 
 #define CONNECT_US INT64_C(10000000)
-#define CANCEL_JOIN_S 2
+#define CANCEL_JOIN_S 1
 #define VERSION_MIN 120000
 
 /* ---- cancel requests ---- */

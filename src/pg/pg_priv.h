@@ -69,7 +69,7 @@ enum amber_rc amber_pg_wait(struct amber_pg *pg, short events, struct amber_turn
 /* Ask the server to cancel; returns after at most 2 s. */
 void amber_canceler_fire(struct amber_canceler *c);
 /* The next result of what was sent, NULL behind the last. On CANCELED the server was told, and had
- * 3 s to answer. errors  NET, CANCELED: the connection is broken then */
+ * 2 s to answer. errors  NET, CANCELED: the connection is broken then */
 enum amber_rc amber_pg_next_result(struct amber_pg *pg, struct amber_turn *turn, PGresult **out,
                                    struct amber_err *err) AMBER_MUST_CHECK;
 /* All results of what was sent: out gets the last one (owned by the caller, may be NULL), or the

@@ -13,7 +13,7 @@
 #include "amber/failpoint.h"
 #include "pg_priv.h"
 
-#define CANCEL_ANSWER_US INT64_C(3000000)
+#define CANCEL_ANSWER_US INT64_C(2000000)
 #define SETTLE_US INT64_C(1000000)
 
 /* ---- results ---- */
