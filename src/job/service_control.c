@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "amber/calendar.h"
 #include "amber/log.h"
 #include "amber/verify.h"
 #include "service_priv.h"
@@ -113,6 +114,12 @@ static enum amber_rc cancel_task(struct amber_service *s, const char *name, cons
         while (*r->tail)
             r->tail = &(*r->tail)->next;
         t->queued = false;
+        int64_t now_us = amber_now_us();
+        t->last = (struct amber_job_result){.started_us = now_us, .finished_us = now_us};
+        snprintf(t->last.state, sizeof(t->last.state), "canceled");
+        snprintf(t->last.error, sizeof(t->last.error), "canceled before it started");
+        t->detail = (struct amber_archive_result){0};
+        t->text[0] = '\0';
         for (struct waiter *w = t->waiters; w; w = w->next) {
             uint64_t one = 1;
             (void)!write(w->event_fd, &one, sizeof(one));
