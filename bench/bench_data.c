@@ -38,8 +38,8 @@ static const char columns[] =
     "{\"name\":\"created_at\",\"type\":\"timestamp with time zone\",\"kind\":\"timestamptz\"}]";
 
 static const char *const paths[] = {
-    "/messages/-",  "/memory/customer/name", "/memory/intent", "/tools/crm/result",
-    "/state/node",  "/tools/billing/invoice", "/usage/tokens", "/plan/steps/0",
+    "/messages/-", "/memory/customer/name",  "/memory/intent", "/tools/crm/result",
+    "/state/node", "/tools/billing/invoice", "/usage/tokens",  "/plan/steps/0",
 };
 static const char *const ops[] = {"set", "append", "merge", "delete", "increment"};
 static const char *const texts[] = {
@@ -83,9 +83,8 @@ static unsigned dice(struct source *s, unsigned sides)
 
 static void next_session(struct source *s)
 {
-    snprintf(s->session, sizeof(s->session), "%08x-%04x-4%03x-a%03x-%08x%04x",
-             dice(s, UINT32_MAX), dice(s, 65536), dice(s, 4096), dice(s, 4096),
-             dice(s, UINT32_MAX), dice(s, 65536));
+    snprintf(s->session, sizeof(s->session), "%08x-%04x-4%03x-a%03x-%08x%04x", dice(s, UINT32_MAX),
+             dice(s, 65536), dice(s, 4096), dice(s, 4096), dice(s, UINT32_MAX), dice(s, 65536));
     s->sequence = 0;
     s->n_sequence = 50 + dice(s, 51);
 }
