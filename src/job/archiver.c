@@ -247,6 +247,8 @@ static enum amber_rc run_units(struct archiver *a, struct amber_err *err)
         int64_t oldest_us, first, next, to_us;
         bool found;
         enum amber_rc rc = amber_cancel_check(a->opt->cancel, err);
+        if (!rc) /* the unit before may have lost its connection after it was committed */
+            rc = reconnect(a, err);
         if (!rc)
             rc = amber_family_oldest(a->pg, &a->family, from_us, a->cutoff_day, a->pins, a->n_pins,
                                      &oldest_us, &found, err);
@@ -329,7 +331,8 @@ enum amber_rc amber_archive_job(const struct amber_context *ctx, const struct am
     if (out->rows && !opt->plan) {
         struct amber_err late = AMBER_ERR_INIT;
         amber_archiver_phase(&a, AMBER_PHASE_VACUUM);
-        if (!amber_cancel_is_set(opt->cancel) && amber_unit_vacuum(a.pg, &a.family, &late))
+        /* No connection: it was lost between two units, and VACUUM is the least of it. */
+        if (a.pg && !amber_cancel_is_set(opt->cancel) && amber_unit_vacuum(a.pg, &a.family, &late))
             amber_warn("job %s: VACUUM (ANALYZE) after the run failed: %s", job->name, late.text);
     }
     if (!opt->plan)
