@@ -72,7 +72,7 @@ static enum amber_rc archive_unit(struct archiver *a, int64_t from_us, int64_t t
         bool size = rc == AMBER_E_LIMIT && !cfg.check_sizes;
         if (size)
             cfg.check_sizes = true;
-        if ((!size && !amber_pg_unit_retryable(err)) || try + 1 >= UNIT_TRIES)
+        if (a->in_doubt || (!size && !amber_pg_unit_retryable(err)) || try + 1 >= UNIT_TRIES)
             return rc;
         if ((rc = amber_cancel_check(a->opt->cancel, err)))
             return rc;
@@ -287,6 +287,7 @@ static void keep_result(struct archiver *a, enum amber_rc run_rc, const struct a
         return; /* it didn't come as far as the catalog, or there is nobody to tell */
     amber_archive_job_result(a->result, a->started_us, run_rc, run_err, &r);
     if (amber_context_connect(a->ctx, "result", NULL, &pg, &err) ||
+        amber_pg_exec(pg, &err, AMBER_LOCAL_COMMIT) ||
         amber_catalog_job_result_put(pg, a->id.store_id, a->job->name, &r, &err))
         amber_debug("job %s: its result isn't kept in the catalog: %s", a->job->name, err.text);
     amber_pg_close(pg);

@@ -23,7 +23,12 @@ struct archiver {
     int64_t cutoff_day;
     int64_t started_us;
     uint64_t max_rows; /* cap of root rows for the next unit */
+    bool in_doubt;     /* a COMMIT's outcome isn't known: recovery settles it, no retry does */
 };
+
+/* For what is no loss if a failover forgets it, on a connection of its own: it isn't held back by a
+ * synchronous standby that is away, so that a cancel or a stop doesn't wait for one. */
+#define AMBER_LOCAL_COMMIT "SET synchronous_commit = local"
 
 /* Tell the progress record which phase it is. */
 void amber_archiver_phase(struct archiver *a, enum amber_phase phase);

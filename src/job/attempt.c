@@ -275,6 +275,7 @@ static enum amber_rc settle_commit(struct attempt *t, struct amber_err *err)
         if (poll(&p, 1, 500 << try) > 0)
             break;
     }
+    a->in_doubt = true;
     return amber_wrap(err, "whether run %s was committed is settled at the next start (%s)",
                       t->run.run_id, why.text);
 }
@@ -416,8 +417,10 @@ static void undo(struct attempt *t, const char *why)
     bool deaf = amber_archiver_deaf(a);
     if (deaf)
         snprintf(err.text, sizeof(err.text), "it doesn't answer");
-    /* Undoing isn't canceled: a connection without the cancel flag. */
-    if (!deaf && !amber_context_connect(a->ctx, "undo", NULL, &fresh, &err))
+    /* Undoing isn't canceled: a connection without the cancel flag. Whatever a failover makes of
+     * the fence, the unit isn't committed there either. */
+    if (!deaf && !amber_context_connect(a->ctx, "undo", NULL, &fresh, &err) &&
+        !amber_pg_exec(fresh, &err, AMBER_LOCAL_COMMIT))
         pg = fresh;
     bool hit = false;
     if (deaf || amber_catalog_run_abort(pg, t->run.run_id, why, &hit, &err))

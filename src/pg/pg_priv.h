@@ -51,6 +51,7 @@ struct amber_res {
 /* How long one exchange with the server may take. */
 struct amber_turn {
     bool heed;           /* the cancel flag ends it */
+    bool commit;         /* the flag sends no cancel request, it only ends our patience */
     int64_t deadline_us; /* amber_mono_us(), 0: as long as the server needs */
     bool canceled;       /* out: a cancel was sent */
 };

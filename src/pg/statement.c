@@ -2,8 +2,9 @@
  * statement.c - one exchange with the server: send, wait, take the results.
  *
  * A turn that is canceled sends the server a cancel request and gives it 3 s to answer; a server
- * that doesn't loses the connection, and its transaction with it. COMMIT alone doesn't look at the
- * cancel flag: once it is sent, only the answer counts.
+ * that doesn't loses the connection, and its transaction with it. A COMMIT is never canceled: once it
+ * is sent, only the answer counts. The cancel flag bounds how long that is waited for (a synchronous
+ * standby that is away holds it back for good); then it is in doubt, as if the answer was lost.
  */
 #include <errno.h>
 #include <poll.h>
@@ -108,8 +109,10 @@ static enum amber_rc wait_failed(struct amber_pg *pg, struct amber_turn *turn, e
                                  struct amber_err *err)
 {
     if (rc == AMBER_E_CANCELED && turn->heed) {
-        *turn = (struct amber_turn){.canceled = true};
-        amber_canceler_fire(pg->canceler);
+        bool commit = turn->commit;
+        *turn = (struct amber_turn){.canceled = !commit};
+        if (!commit)
+            amber_canceler_fire(pg->canceler);
         turn->deadline_us = amber_mono_us() + CANCEL_ANSWER_US;
         return AMBER_OK;
     }
@@ -292,7 +295,7 @@ enum amber_rc amber_pg_commit(struct amber_pg *pg, struct amber_err *err)
         rc = amber_pg_ready(pg, false, err);
     if (rc)
         return rc;
-    struct amber_turn turn = {.heed = false};
+    struct amber_turn turn = {.heed = true, .commit = true};
     PGresult *res = NULL;
     if (!PQsendQuery(pg->conn, "COMMIT"))
         return amber_pg_lost(pg, err);
@@ -301,7 +304,7 @@ enum amber_rc amber_pg_commit(struct amber_pg *pg, struct amber_err *err)
     if (!rc && res)
         snprintf(tag, sizeof(tag), "%s", PQcmdStatus(res));
     PQclear(res);
-    if (rc == AMBER_E_NET) {
+    if (rc == AMBER_E_NET || rc == AMBER_E_TIMEOUT) {
         char why[sizeof(err->text)];
         memcpy(why, err->text, sizeof(why));
         return amber_fail(err, AMBER_E_NET, "the answer to COMMIT was lost: %s", why);
