@@ -174,18 +174,20 @@ static enum amber_rc load_family(struct archiver *a, struct amber_err *err)
 }
 
 /* Tables of this job whose archives the catalog doesn't know wait for `amberfs reconcile`. */
-static enum amber_rc check_reconciled(struct archiver *a, const struct amber_recovery *rec,
-                                      struct amber_err *err)
+static enum amber_rc refuse_unknown(void *arg, const struct amber_unknown_run *run,
+                                    struct amber_err *err)
 {
-    for (size_t i = 0; rec->unknown_runs && i < a->job->n_tables; i++) {
-        char name[256];
-        snprintf(name, sizeof(name), "%s.%s", a->job->tables[i].schema, a->job->tables[i].name);
-        if (strstr(rec->unknown_tables, name))
-            return amber_fail(err, AMBER_E_DENIED,
-                              "the store has committed archives of %s that this database doesn't "
-                              "know: it was set back to an earlier point or failed over; run "
-                              "`amberfs reconcile` before anything is archived",
-                              name);
+    const struct amber_job *job = arg;
+    for (size_t i = 0; i < run->marker->n_entries; i++) {
+        const struct amber_manifest *m = &run->manifests[i];
+        for (size_t k = 0; k < job->n_tables; k++)
+            if (strcmp(m->table_schema, job->tables[k].schema) == 0 &&
+                strcmp(m->table_name, job->tables[k].name) == 0)
+                return amber_fail(err, AMBER_E_DENIED,
+                                  "the store has committed archives of %s.%s that this database "
+                                  "doesn't know: it was set back to an earlier point or failed "
+                                  "over; run `amberfs reconcile` before anything is archived",
+                                  m->table_schema, m->table_name);
     }
     return AMBER_OK;
 }
@@ -211,8 +213,9 @@ static enum amber_rc prepare(struct archiver *a, struct amber_err *err)
                             "and is read-only for this one; upgrade amberfs");
         if (!rc)
             rc = amber_recover(a->ctx, a->ctl, &a->id, a->job->name, &rec, err);
-        if (!rc)
-            rc = check_reconciled(a, &rec, err);
+        if (!rc && rec.unknown_runs)
+            rc = amber_unknown_runs(a->ctx, a->ctl, a->id.store_id, refuse_unknown,
+                                    (void *)a->job, err);
         if (!rc)
             rc = load_family(a, err);
     }
