@@ -3,7 +3,9 @@
  *
  * Law: an object is removed only if our own committed fence turned its run from running to aborted,
  * on a primary whose catalog owns the store, and no commit marker of the run exists, and the run is
- * older than ARCHIVAL_ORPHAN_DAYS, or this very process knows that it never sent the COMMIT.
+ * older than ARCHIVAL_ORPHAN_DAYS, or this very process knows that it never sent the COMMIT; and an
+ * archive only if it is known to be the run's, by a manifest or attachment of the run beside it or
+ * by its own header: a name that the catalog reserves doesn't keep strangers from using it.
  */
 #ifndef AMBER_RECOVER_H
 #define AMBER_RECOVER_H

@@ -16,6 +16,8 @@
 #include "amber/name.h"
 #include "commits_priv.h"
 
+#define HEAD_BYTES (256U * 1024U) /* of an archive, looked at for the run in its header */
+
 /* ---- collected rows of a catalog listing, so that no query runs inside another's callback ---- */
 
 struct run_item {
@@ -54,6 +56,7 @@ static enum amber_rc run_items_add(void *arg, const struct amber_run_row *run,
 struct names {
     char **items;
     size_t n, cap;
+    size_t strangers; /* archives that aren't the run's, under its names */
 };
 
 static void names_clear(struct names *l)
@@ -95,9 +98,34 @@ static enum amber_rc keep_if_of_run(void *arg, const char *key,
     return names_add(f->out, key, err);
 }
 
-/* Every object that a run may have put under one of its reserved names: the archive with any
- * suffix, its manifests and attachments of this run. The order is the one to remove them in: the
- * archive last, so that a half-done removal never leaves an archive that looks like a stranger's. */
+/* Whether the archive's own header names this run. Headers stand at the start, uncompressed; an id
+ * that is found there by chance can't be: it is random. */
+static enum amber_rc header_names_run(const struct amber_context *ctx, const char *key,
+                                      const char *run_id, bool *out, struct amber_err *err)
+{
+    AMBER_AUTO_FREE char *head = NULL;
+    struct amber_object *o;
+    struct amber_object_info info;
+    *out = false;
+    enum amber_rc rc = amber_object_open(ctx->store, key, AMBER_OPEN_CACHED, &o, &info, err);
+    if (rc)
+        return rc;
+    size_t len = info.size < HEAD_BYTES ? (size_t)info.size : HEAD_BYTES;
+    rc = amber_calloc(len + 1, 1, &head, err);
+    if (!rc && len)
+        rc = amber_object_read(o, 0, head, len, err);
+    amber_object_close(o);
+    if (!rc)
+        *out = memmem(head, len, run_id, strlen(run_id)) != NULL;
+    return rc;
+}
+
+/* The objects that a run has put under one of its reserved names: the archive with any suffix, its
+ * manifests and attachments of this run. The order is the one to remove them in: the archive last,
+ * so that a half-done removal never leaves an archive that looks like a stranger's.
+ * A reserved name in the catalog doesn't keep others from putting a file under it: an archive is
+ * the run's only if a manifest or attachment of the run stands beside it, or its header says so.
+ * What isn't, is left alone and counted in out->strangers. */
 static enum amber_rc objects_of_name(const struct amber_context *ctx, const char *run_id,
                                      const char *logical, struct names *out, struct amber_err *err)
 {
@@ -107,6 +135,7 @@ static enum amber_rc objects_of_name(const struct amber_context *ctx, const char
         enum amber_rc rc = amber_asprintf(&key, err, "%s%s", logical, codec->suffix);
         if (rc)
             return rc;
+        size_t before = out->n;
         static const char *const folders[] = {"manifests", "attachments"};
         for (size_t i = 0; i < amber_countof(folders); i++) {
             AMBER_AUTO_FREE char *prefix = NULL;
@@ -120,9 +149,16 @@ static enum amber_rc objects_of_name(const struct amber_context *ctx, const char
         }
         struct amber_object_info info;
         rc = amber_store_stat(ctx->store, key, &info, err);
-        if (rc == AMBER_OK)
+        if (rc == AMBER_E_NOT_FOUND)
+            continue;
+        bool ours = out->n > before;
+        if (!rc && !ours)
+            rc = header_names_run(ctx, key, run_id, &ours, err);
+        if (!rc && ours)
             rc = names_add(out, key, err);
-        if (rc && rc != AMBER_E_NOT_FOUND)
+        else if (!rc)
+            out->strangers++;
+        if (rc)
             return rc;
     }
     return AMBER_OK;
@@ -157,7 +193,10 @@ void amber_discard_run(const struct amber_context *ctx, struct amber_pg *pg, con
     enum amber_rc rc = objects_of_run(ctx, pg, run_id, &keys, &err);
     if (!rc)
         rc = remove_objects(ctx, &keys, &err);
-    if (!rc)
+    if (!rc && keys.strangers)
+        amber_warn("run %s: %zu files under its archives' names aren't known to be its own and are "
+                   "left alone", run_id, keys.strangers);
+    else if (!rc)
         rc = amber_catalog_names_release(pg, run_id, &err);
     if (rc)
         amber_warn("objects of the rolled-back run %s stay hidden in the store: %s", run_id,
@@ -370,7 +409,8 @@ static enum amber_rc note_unknown(void *arg, const struct amber_unknown_run *run
 }
 
 /* Fence off the runs of one job that nobody works on any more. A marker beside a run that the
- * catalog calls running means a database set back in time: that run isn't touched. */
+ * catalog calls running means a database set back in time: that run isn't touched, unless somebody
+ * who began to reconcile it has said that its rows are back. */
 static enum amber_rc abort_dead_runs(const struct amber_context *ctx, struct amber_pg *pg,
                                      const struct run_items *running,
                                      const struct amber_commits *commits,
@@ -379,7 +419,8 @@ static enum amber_rc abort_dead_runs(const struct amber_context *ctx, struct amb
     (void)ctx;
     for (size_t i = 0; i < running->n; i++) {
         const struct run_item *run = &running->items[i];
-        if (amber_commits_find(commits, run->run_id))
+        const struct amber_commit *commit = amber_commits_find(commits, run->run_id);
+        if (commit && !commit->superseded)
             continue;
         const char *params[] = {run->job};
         struct amber_res *res = NULL;
@@ -425,7 +466,7 @@ static enum amber_rc settle_orphans(const struct amber_context *ctx, struct ambe
         bool may_go = primary && run->age_days >= ctx->orphan_days &&
                       !amber_commits_find(commits, run->run_id);
         if (!rc && keys.n && !may_go) {
-            out->orphans_hidden += keys.n;
+            out->orphans_hidden += keys.n + keys.strangers;
         } else if (!rc && (may_go || !keys.n)) {
             struct amber_err why = AMBER_ERR_INIT;
             if (remove_objects(ctx, &keys, &why)) {
@@ -434,7 +475,9 @@ static enum amber_rc settle_orphans(const struct amber_context *ctx, struct ambe
                            run->run_id, why.text);
             } else {
                 out->orphans_removed += keys.n;
-                rc = amber_catalog_names_release(pg, run->run_id, err);
+                out->orphans_hidden += keys.strangers;
+                if (!keys.strangers)
+                    rc = amber_catalog_names_release(pg, run->run_id, err);
             }
         }
         names_clear(&keys);
