@@ -1,0 +1,98 @@
+# shellcheck shell=bash
+# A small family for tests of the protocol, without a mount: ev and its child evc, quarterly units
+# of job "ev", a copy of all rows in schema keep. Sourced behind tap.sh; brings pg.sh along.
+# The checker knows nothing of the program: it unpacks what archived_partitions names.
+
+lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+# shellcheck source=tests/lib/pg.sh
+. "$lib/pg.sh"
+
+STORE=$T/store
+ENVFILE=$T/env
+: "${AMBERFS:?names the amberfs program}"
+
+# amberfs ARGUMENTS...: the program with this test's configuration.
+amberfs() { "$AMBERFS" "$@" --env-file "$ENVFILE"; }
+
+# sql TEXT: its result, unaligned; past a proxy, and waiting for no standby.
+sql() { past_all -At -c "$1"; }
+past_all() { PGHOST=$T/pg PGOPTIONS='-c synchronous_commit=local' psql -Xq -v ON_ERROR_STOP=1 "$@"; }
+
+# write_small_job: the jobs file and the configuration.
+write_small_job() {
+    cat >"$T/jobs.json" <<'END'
+{"version": 1, "jobs": [{"name": "ev", "tables": [
+  {"schema": "public", "name": "ev", "folder": "ev", "pattern": "ev_{start}_to_{end}"},
+  {"schema": "public", "name": "evc", "parent": "ev", "foreign_key": ["ev_id"], "folder": "evc",
+   "pattern": "evc_{start}_to_{end}"}],
+  "time_column": "at", "retention_days": 30, "period": "quarter", "cron": "0 2 1 * *"}]}
+END
+    { echo "ARCHIVAL_PATH=$STORE"; echo "ARCHIVAL_JOBS_FILE=$T/jobs.json"; } >"$ENVFILE"
+}
+
+# make_small_job [ROWS]: rows of ev, over five quarters, two of evc each.
+make_small_job() {
+    write_small_job
+    sql "create schema keep; create schema loaded;
+         create table ev (id bigint primary key, at timestamptz not null, note text);
+         create table evc (id bigint primary key, ev_id bigint references ev, payload jsonb);
+         create index on evc (ev_id);
+         insert into ev select i, timestamptz '2023-01-15 00:00Z' + i % 450 * interval '1 day',
+             md5(i::text) from generate_series(1, ${1:-600}) i;
+         insert into evc select i * 10 + j, i, jsonb_build_object('n', j, 't', md5(i::text))
+             from generate_series(1, ${1:-600}) i, generate_series(1, 2) j;
+         create table keep.ev as table ev; create table keep.evc as table evc;
+         create table loaded.ev (doc jsonb); create table loaded.evc (doc jsonb)"
+    mkdir -p "$STORE"
+}
+
+# As on the first day: all rows in their tables, an empty store, no catalog.
+reset_small_job() {
+    sql "set client_min_messages = error; drop schema if exists amberfs cascade;
+         drop view if exists public.archived_partitions, public.database_size_stats;
+         truncate ev cascade; insert into ev table keep.ev; insert into evc table keep.evc" &&
+        rm -rf "${STORE:?}" && mkdir "$STORE" && amberfs init >/dev/null && return 0
+    fail "the first day can't be made again"
+    return 1
+}
+
+# each_row_once WHEN: tables and committed archives together hold each row exactly once, unchanged.
+each_row_once() {
+    local table path bad=0
+    for table in ev evc; do
+        sql "truncate loaded.$table"
+        while IFS= read -r path; do
+            gunzip -c "$STORE/$path" || fail "$1: $path can't be unpacked"
+        done < <(sql "select key from amberfs.archived_partitions where table_name = '$table'") |
+            past_all -c "copy loaded.$table from stdin (format csv, delimiter e'\\x02', quote e'\\x01')"
+        assert_eq "$1: $table: rows lost, and rows twice or from nowhere" "0 0" "$(sql "
+            with now as (select to_jsonb(t) as r from public.$table t union all select
+                to_jsonb(jsonb_populate_record(null::public.$table, doc)) from loaded.$table),
+            then_ as (select to_jsonb(t) as r from keep.$table t)
+            select (select count(*) from (table then_ except all table now) x) || ' ' ||
+                   (select count(*) from (table now except all table then_) x)")" || bad=1
+    done
+    return $bad
+}
+
+# next_run_completes WHEN: another run ends well, nothing is left to do or in doubt, all verifies.
+next_run_completes() {
+    assert_status 0 amberfs archive ev || return
+    each_row_once "$1, after the next run"
+    assert_eq "$1: rows still due" 0 "$(sql "select count(*) from ev")"
+    assert_eq "$1: runs in doubt" 0 "$(sql "select count(*) from amberfs.runs where state = 'running'")"
+    assert_eq "$1: markers" "$(sql "select run_id from amberfs.runs where state = 'committed' order by 1")" \
+        "$(find "$STORE/.amberfs/commits" -name '*.json' -printf '%f\n' | sed 's/\.json$//' | sort)"
+    assert_status 0 amberfs verify --all
+}
+
+# wait_until COMMAND...: until it succeeds; gives up after about 20 s.
+wait_until() {
+    local i
+    for ((i = 0; i < 400; i++)); do
+        "$@" >/dev/null 2>&1 && return 0
+        sleep 0.05
+    done
+    fail "waited in vain for: $*"
+    return 1
+}
