@@ -41,8 +41,7 @@ struct amber_sink_ops {
                            struct amber_err *err);
     /* All bytes are there: commit, or roll back and say why. */
     enum amber_rc (*finish)(struct amber_sink *s, struct amber_err *err);
-    /* Roll back unless finished, and free. May be called from another thread than a running
-     * write only after interrupt() made that return. */
+    /* Roll back unless finished, and free. Never while another call runs. */
     void (*close)(struct amber_sink *s);
     /* Make a running write or finish return CANCELED soon. Any thread. */
     void (*interrupt)(struct amber_sink *s);
@@ -77,7 +76,8 @@ struct amber_mount_ops {
     enum amber_rc (*restore_open)(void *arg, const char *table, const char *file,
                                   const struct amber_caller *caller, struct amber_sink **out,
                                   struct amber_err *err);
-    /* An archive or a control file was opened: audit. Must not block. what: "open", "restore". */
+    /* An archive was opened, a command written, a restore begun: audit. Must not block. what:
+     * "open", "control", "restore"; path: below the mount point. */
     void (*audit)(void *arg, const char *what, const char *path, const struct amber_caller *caller);
 };
 
@@ -104,12 +104,17 @@ struct amber_mount;
 /*
  * Mount. A dead mount left at the mount point by a crash is detached first.
  * owner   everything in cfg is borrowed until amber_mount_free
+ * thread  starts none: a caller may still fork; one mount a process follows the log
  * errors  NOT_FOUND mount point missing; BUSY an amberfs mount is alive there; DENIED; IO with
  *         FUSE's reason (no /dev/fuse, user_allow_other missing)
  */
 enum amber_rc amber_mount_new(const struct amber_mount_config *cfg, struct amber_mount **out,
                               struct amber_err *err) AMBER_MUST_CHECK;
-/* Serve until amber_mount_stop or an outside unmount. */
+/*
+ * Serve until amber_mount_stop or an outside unmount; all threads of the mount have ended then.
+ * Operations that run are waited for. While it serves, SIGURG is the mount's own, and the process
+ * must not use its own mount (killed within such a request, it would wait for itself for ever).
+ */
 enum amber_rc amber_mount_serve(struct amber_mount *m, struct amber_err *err) AMBER_MUST_CHECK;
 /* End serve: running reads finish, blocked waits and follows end, then unmount. Any thread;
  * async-signal-safe. */
@@ -118,7 +123,8 @@ void amber_mount_free(struct amber_mount *m); /* unmounts if serve didn't; NULL 
 void amber_mount_stats(struct amber_mount *m, struct amber_mount_stats *out);
 
 /* As amber_tree_replace on the mount's tree, telling the kernel what to forget (from a thread of
- * the mount's own). Any thread that isn't a FUSE handler. */
+ * the mount's own), and returning when it was told. Any thread that isn't a FUSE handler and holds
+ * no lock that an operation of amber_mount_ops takes. */
 enum amber_rc amber_mount_update(struct amber_mount *m, const struct amber_tree_entry *entries,
                                  size_t n, struct amber_err *err) AMBER_MUST_CHECK;
 

@@ -375,7 +375,7 @@ struct wait_file {
     struct amber_buf text; /* written once, before ready */
 };
 
-/* Freed by wait_run. The file stays open while its read waits for an answer. */
+/* Freed by wait_run, with its reference to the file. */
 struct wait_call {
     struct parked parked;
     struct wait_file *f;
@@ -387,6 +387,13 @@ struct wait_call {
 static void wait_interrupted(struct parked *p)
 {
     amber_cancel_set(&((struct wait_call *)p)->cancel);
+}
+
+static void wait_call_free(struct wait_call *c)
+{
+    amber_handle_put(&c->f->h);
+    amber_cancel_clear(&c->cancel);
+    free(c);
 }
 
 static void wait_run(void *arg)
@@ -409,8 +416,7 @@ static void wait_run(void *arg)
         fuse_reply_err(req, amber_err_errno(&err));
     else
         amber_reply_text(req, f->text.data, f->text.len, c->size, c->off);
-    amber_cancel_clear(&c->cancel);
-    free(c);
+    wait_call_free(c);
 }
 
 static void wait_read(struct handle *h, fuse_req_t req, size_t size, uint64_t off, bool nonblock)
@@ -433,6 +439,7 @@ static void wait_read(struct handle *h, fuse_req_t req, size_t size, uint64_t of
         return;
     }
     c->f = f;
+    amber_handle_hold(&f->h);
     c->size = size;
     c->off = off;
     pthread_mutex_lock(&m->mutex);
@@ -446,8 +453,7 @@ static void wait_read(struct handle *h, fuse_req_t req, size_t size, uint64_t of
     req = amber_parked_end(&c->parked);
     pthread_mutex_unlock(&m->mutex);
     fuse_reply_err(req, EAGAIN);
-    amber_cancel_clear(&c->cancel);
-    free(c);
+    wait_call_free(c);
 }
 
 static void wait_close(struct handle *h)

@@ -1,13 +1,13 @@
 /*
- * fuse_read.c - archives as files: one loaded manifest and reader for each archive in use, shared by
- * all its open files, and replies straight from the decoded blocks.
+ * fuse_read.c - archives as files: one loaded manifest and reader for each archive in use, shared
+ * by all its open files, and replies straight from the decoded blocks.
  *
  *   open -> acquire (load once, others wait) -> stream -> read: pins -> reply -> release pins
  *
  * Table: an archive is LOADING (by one thread, without the lock), READY, or gone: a failure isn't
- * kept, so that the next open tries again. What nobody uses stays open in least-recently-used order,
- * up to IDLE_MAX archives and IDLE_BLOCKS block table entries. The key is the tree's entry, so a
- * manifest that was rebuilt is a new archive.
+ * kept, so that the next open tries again. What nobody uses stays open in least-recently-used
+ * order, up to IDLE_MAX archives and IDLE_BLOCKS block table entries. The key is the tree's entry,
+ * so a manifest that was rebuilt is a new archive.
  *
  * A short answer means end of file to the kernel, which would then believe it for ever: a read gets
  * all its bytes or an error. After an error the kernel asks again page by page, so that only the
@@ -156,8 +156,8 @@ static enum amber_rc load(struct amber_mount *m, struct archive *a, struct amber
                           "its manifest is missing; make it anew with: amberfs rebuild-manifest %s",
                           e->key);
     memcpy(expected.b, e->manifest_sha256, sizeof(expected.b));
-    enum amber_rc rc =
-        amber_manifest_get(m->cfg.store, e->manifest_key, e->has_digest ? &expected : NULL, &mf, err);
+    enum amber_rc rc = amber_manifest_get(m->cfg.store, e->manifest_key,
+                                          e->has_digest ? &expected : NULL, &mf, err);
     if (!rc)
         rc = check_manifest(e, &mf, err);
     if (!rc)

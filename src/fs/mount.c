@@ -214,7 +214,7 @@ void amber_mount_free(struct amber_mount *m)
         fuse_session_destroy(m->se);
     }
     while (m->handles) /* files that were open when the connection went away */
-        m->handles->ops->release(m->handles);
+        amber_handle_put(m->handles);
     amber_archives_free(m->archives);
     amber_vnodes_clear(&m->vnodes);
     amber_notify_clear(&m->notify);

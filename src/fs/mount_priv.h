@@ -2,20 +2,18 @@
  * mount_priv.h - what the files of the mount share.
  *
  *   fuse_ops.c        FUSE requests -> node -> handle        mount.c      session, event thread
+ *   node.c, vnode.c   numbers and names -> nodes             listing.c    readdir
  *   fuse_read.c       open archives                          notify.c     what the kernel forgets
  *   raw_files.c       .raw                                   call.c       blocking work, parking
- *   control_files.c   .status .metrics .control              vnode.c      nodes that aren't in the tree
- *   restore_files.c   .restore                               xattr.c      user.amber.*
- *
- * Inode numbers: below AMBER_TREE_INO_FIRST the fixed nodes (enum node_kind is the number), then
- * the tree's; with RAW_BIT the same nodes below .raw; with VNODE_BIT the dynamic ones (vnode.c).
+ *   control_files.c   .status .metrics .control              xattr.c      user.amber.*
+ *   restore_files.c   .restore                               mountinfo.c  which mounts there are
  *
  * Locks, each held for a few instructions and never over store, codec, database or operator calls:
  *   m->mutex          parked requests, restore files, handles, counts of threads
  *   archives' mutex   table of open archives (fuse_read.c)
  *   vnodes' mutex, notify's mutex
- * Order: m->mutex before vnodes' mutex; no other pair is held together. Answering a request (a write
- * to /dev/fuse, which doesn't wait) is allowed under m->mutex.
+ * Order: m->mutex before vnodes' mutex; no other pair is held together. Answering a request (a
+ * write to /dev/fuse, which doesn't wait) is allowed under m->mutex.
  */
 #ifndef AMBER_MOUNT_PRIV_H
 #define AMBER_MOUNT_PRIV_H
@@ -27,68 +25,11 @@
 
 #include "amber/cancel.h"
 #include "amber/mount.h"
+#include "node_priv.h"
 
-/* Practically for ever: what the tree says changes only with a notification. */
-#define TIMEOUT_ARCHIVE (365.0 * 86400.0)
-/* Store's own objects: never change, but may appear and be removed. */
-#define TIMEOUT_META 1.0
 #define MAX_WRITE_BYTES (1024U * 1024U)
 #define CALLS_MAX 192U /* threads for what blocks, at one time */
 #define WAITS_MAX 160U /* of these, for .control/wait: commands and restores always have some */
-#define RAW_BIT (UINT64_C(1) << 61)
-#define VNODE_BIT (UINT64_C(1) << 62)
-
-enum node_kind {
-    NODE_FOLDER = AMBER_TREE_ROOT, /* tree; 1 is the root's number too */
-    NODE_STATUS,
-    NODE_METRICS,
-    NODE_CONTROL, /* .control */
-    NODE_TRIGGER,
-    NODE_CANCEL,
-    NODE_VERIFY,
-    NODE_RESTORE_LINE, /* .control/restore */
-    NODE_LOG,
-    NODE_FOLLOW,
-    NODE_WAITS,   /* .control/wait */
-    NODE_RESTORE, /* .restore */
-    NODE_META,    /* .raw/.amberfs */
-    NODE_FIXED_END,
-    NODE_ARCHIVE, /* tree */
-    NODE_RAW_FOLDER,
-    NODE_RAW_ARCHIVE,
-    NODE_WAIT,          /* vnode: .control/wait/JOB */
-    NODE_RESTORE_TABLE, /* vnode: .restore/TABLE */
-    NODE_RESTORE_FILE,  /* vnode */
-    NODE_META_FOLDER,   /* vnode: name is the store key */
-    NODE_META_FILE,     /* vnode: name is the store key */
-};
-
-/* A node outside the tree and the fixed ones. Lives while the kernel knows its inode. */
-struct vnode {
-    uint64_t ino;
-    enum node_kind kind;
-    uint64_t nlookup; /* references the kernel holds */
-    bool named;       /* found by name; false for a restore file that was committed or failed */
-    char *name;       /* owned */
-    _Atomic uint64_t size;
-    _Atomic int64_t mtime_us;
-    struct vnode *next_ino, *next_name;
-};
-
-struct vnode_table {
-    pthread_mutex_t mutex; /* guards all below and the vnodes' nlookup, named, links */
-    struct vnode **by_ino, **by_name; /* owned; n_buckets each */
-    size_t n_buckets, n;
-    uint64_t next_ino;
-};
-
-/* What an inode number stands for. */
-struct node {
-    enum node_kind kind;
-    uint64_t ino;
-    struct amber_node tree; /* folders and archives, .raw's too */
-    struct vnode *v;
-};
 
 struct handle;
 /* What can be done with an open file. Each answers req once, now or later. Missing: refused. */
@@ -97,12 +38,17 @@ struct handle_ops {
     void (*write)(struct handle *h, fuse_req_t req, const char *data, size_t len, uint64_t off);
     void (*flush)(struct handle *h, fuse_req_t req);
     void (*readdir)(struct handle *h, fuse_req_t req, size_t size, uint64_t off, bool plus);
-    void (*release)(struct handle *h); /* frees h */
+    void (*release)(struct handle *h); /* the last reference is gone; frees h */
 };
-/* An open file or folder; fi->fh points to it. First member of each kind's struct. */
+/*
+ * An open file or folder; fi->fh points to it. First member of each kind's struct. One reference is
+ * the kernel's until it sends release, others are those of handlers that run: once an answer is
+ * written, the release may be there before its handler has returned.
+ */
 struct handle {
     const struct handle_ops *ops;
     struct amber_mount *m;
+    atomic_uint refs;
     struct handle *prev, *next; /* m->handles; guarded by m->mutex */
 };
 
@@ -167,19 +113,20 @@ struct amber_mount {
 
 /* ---- fuse_ops.c ---- */
 extern const struct fuse_lowlevel_ops amber_fuse_ops;
-/* Attributes of a node. */
-void amber_node_stat(struct amber_mount *m, const struct node *n, struct stat *out);
 struct amber_caller amber_caller_of(fuse_req_t req);
 void amber_audit(struct amber_mount *m, const char *what, const char *path,
                  const struct amber_caller *caller);
 /* Answer open or opendir with h, which is released if nobody waits for the answer any more. */
 void amber_reply_open(fuse_req_t req, struct fuse_file_info *fi, struct handle *h);
-/* Put h on the mount's list of handles / take it off (before it is freed). */
+/* Put h on the mount's list of handles, with one reference / take it off (before it is freed). */
 void amber_handle_add(struct amber_mount *m, struct handle *h, const struct handle_ops *ops);
 void amber_handle_remove(struct handle *h);
+void amber_handle_hold(struct handle *h);
+void amber_handle_put(struct handle *h); /* the last one releases h */
 /* Answer a read of a whole text with the part that was asked for. */
 void amber_reply_text(fuse_req_t req, const char *text, size_t len, size_t size, uint64_t off);
 
+/* ---- listing.c ---- */
 /* A directory reply under construction. */
 struct dir_fill {
     fuse_req_t req;
@@ -193,10 +140,12 @@ bool amber_dir_begin(struct dir_fill *d, fuse_req_t req, size_t size, bool plus)
 bool amber_dir_add(struct dir_fill *d, const char *name, const struct fuse_entry_param *e,
                    uint64_t next_off);
 void amber_dir_end(struct dir_fill *d);
+/* Answer a readdir of a folder other than the store's own. */
+void amber_list(fuse_req_t req, const struct node *n, size_t size, uint64_t off, bool plus);
 
 /* ---- fuse_read.c ---- */
-enum amber_rc amber_archives_new(struct archive_table **out, struct amber_err *err)
-    AMBER_MUST_CHECK;
+enum amber_rc amber_archives_new(struct archive_table **out,
+                                 struct amber_err *err) AMBER_MUST_CHECK;
 void amber_archives_free(struct archive_table *t); /* nothing acquired; NULL allowed */
 /*
  * The archive with its manifest loaded and its reader open, until released. A failure is logged
@@ -282,19 +231,6 @@ void *amber_notify_main(void *mount);
 void amber_notify_serving(struct amber_mount *m);
 /* End the thread; those who wait for it go on. */
 void amber_notify_end(struct amber_mount *m);
-
-/* ---- vnode.c ---- */
-enum amber_rc amber_vnodes_init(struct vnode_table *t, struct amber_err *err) AMBER_MUST_CHECK;
-void amber_vnodes_clear(struct vnode_table *t);
-/* The named vnode, made if missing (make) or NULL; with one kernel reference more. NULL too if
- * there is no memory. */
-struct vnode *amber_vnode_ref(struct vnode_table *t, enum node_kind kind, const char *name,
-                              bool make);
-/* The vnode of this inode, valid while the kernel waits for an answer about it. */
-struct vnode *amber_vnode_get(struct vnode_table *t, uint64_t ino);
-void amber_vnode_forget(struct vnode_table *t, uint64_t ino, uint64_t n);
-/* Free the name for another one; the inode stays. */
-void amber_vnode_unname(struct vnode_table *t, struct vnode *v);
 
 /* ---- xattr.c ---- */
 void amber_xattr_get(struct amber_mount *m, fuse_req_t req, const struct node *n, const char *name,

@@ -1,5 +1,6 @@
 /*
- * mountinfo.c - which amberfs mounts there are, which one a path lies on, and taking dead ones away.
+ * mountinfo.c - which amberfs mounts there are, which one a path lies on, and taking dead ones
+ * away.
  *
  * A path's mount is asked from the kernel by an O_PATH descriptor (its mnt_id), not guessed from
  * path prefixes: mounts may be stacked on each other and hide one another. Opening a mount's root
@@ -227,7 +228,7 @@ char *amber_mount_only(void)
 /* Let the set-uid helper do what only root may. Returns false if it couldn't. */
 static bool run_fusermount(const char *root)
 {
-    char *argv[] = {(char *)"fusermount3", (char *)"-u",         (char *)"-z", (char *)"-q",
+    char *argv[] = {(char *)"fusermount3", (char *)"-u", (char *)"-z", (char *)"-q",
                     (char *)"--",          (char *)root, NULL};
     pid_t pid;
     int status;

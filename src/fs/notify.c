@@ -49,8 +49,8 @@ void amber_notify_end(struct amber_mount *m)
 }
 
 /*
- * The kernel's readahead for a FUSE mount is 128 KiB, and the INIT reply can only lower it; root may
- * raise it afterwards, which makes requests of 1 MiB: after the first request came, which the
+ * The kernel's readahead for a FUSE mount is 128 KiB, and the INIT reply can only lower it; root
+ * may raise it afterwards, which makes requests of 1 MiB: after the first request came, which the
  * kernel sends only when it has taken in the INIT reply.
  * source  Documentation/ABI/testing/sysfs-class-bdi
  */

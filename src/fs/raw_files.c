@@ -52,9 +52,9 @@ static void raw_read(struct handle *h, fuse_req_t req, size_t size, uint64_t off
     size_t len = 0;
     (void)nonblock;
     atomic_fetch_add(&h->m->reads, 1);
-    enum amber_rc rc = buf ? amber_reader_read_stored(amber_archive_reader(f->a), off, buf, size,
-                                                      &len, &err)
-                           : amber_fail_nomem(&err, "a read", size);
+    enum amber_rc rc =
+        buf ? amber_reader_read_stored(amber_archive_reader(f->a), off, buf, size, &len, &err)
+            : amber_fail_nomem(&err, "a read", size);
     if (rc) {
         amber_archive_read_failed(h->m, req, &err);
         return;
@@ -198,8 +198,8 @@ static void meta_dir_read(struct handle *h, fuse_req_t req, size_t size, uint64_
     for (uint64_t i = off; i < d->n + 2; i++) {
         const char *name = i == 0 ? "." : i == 1 ? ".." : d->names[i - 2].name;
         bool is_folder = i < 2 || d->names[i - 2].is_folder;
-        struct fuse_entry_param e = {.attr = {.st_ino = VNODE_BIT,
-                                              .st_mode = is_folder ? S_IFDIR : S_IFREG}};
+        struct fuse_entry_param e = {
+            .attr = {.st_ino = VNODE_BIT, .st_mode = is_folder ? S_IFDIR : S_IFREG}};
         if (!amber_dir_add(&fill, name, &e, i + 1))
             break;
     }

@@ -24,10 +24,10 @@
 #include <strings.h>
 
 #include "amber/log.h"
+#include "closer_priv.h"
 
 #define QUEUE_BYTES (4U * 1024U * 1024U) /* bytes that wait for the sink, for each file */
 #define OPEN_MAX 16U                     /* restore files at one time: each has a connection */
-#define PF_EXITING 0x4UL                 /* source  linux/sched.h */
 
 struct chunk {
     struct chunk *next;
@@ -73,71 +73,6 @@ struct restore_file {
     bool want_interrupt; /* the sink shall be interrupted */
     bool interrupting;   /* the event thread is in the sink's interrupt */
 };
-
-/* ---- who writes ---- */
-
-/* The process of a thread, itself if /proc doesn't tell. 0 for one outside our PID namespace. */
-static pid_t process_of(pid_t tid)
-{
-    char path[64], line[128];
-    pid_t pid = tid;
-    if (tid <= 0)
-        return 0;
-    snprintf(path, sizeof(path), "/proc/%d/status", (int)tid);
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return tid;
-    while (fgets(line, sizeof(line), f))
-        if (sscanf(line, "Tgid: %d", &pid) == 1)
-            break;
-    fclose(f);
-    return pid;
-}
-
-/* How the process that sends a flush is doing. */
-enum closer {
-    CLOSER_LIVES,
-    CLOSER_EXITED, /* it is exiting with status 0: a program that leaves closing to exit */
-    CLOSER_DIED,   /* killed, or exiting with another status */
-};
-
-/* What isn't allowed to be seen of another process's status reads as 0, but /proc/PID/io can't be
- * read at all then. source  proc_pid_io(5), proc_pid_stat(5): both PTRACE_MODE_READ_FSCREDS */
-static bool may_see_exit_code(pid_t tid)
-{
-    char path[64], text[8];
-    snprintf(path, sizeof(path), "/proc/%d/io", (int)tid);
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return false;
-    size_t len = fread(text, 1, sizeof(text), f);
-    fclose(f);
-    return len > 0;
-}
-
-/* The thread waits for our answer, so it is there. One that can't be looked at counts as dead: a
- * restore that must be repeated is better than one of half a file. source  proc_pid_stat(5) */
-static enum closer closer_state(pid_t tid)
-{
-    char path[64], text[2048];
-    unsigned long flags;
-    int at = 0;
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)tid);
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return CLOSER_DIED;
-    size_t len = fread(text, 1, sizeof(text) - 1, f);
-    fclose(f);
-    text[len] = '\0';
-    char *end = strrchr(text, ')'); /* the command's name may hold anything */
-    if (!end || sscanf(end, ") %*c %*d %*d %*d %*d %*d %lu%n", &flags, &at) != 1 || !at)
-        return CLOSER_DIED;
-    if (!(flags & PF_EXITING))
-        return CLOSER_LIVES;
-    /* The last field is the exit code as wait(2) gives it; the kernel sets it before it closes. */
-    char *last = strrchr(end, ' ');
-    return last && atoi(last) == 0 && may_see_exit_code(tid) ? CLOSER_EXITED : CLOSER_DIED;
-}
 
 /* ---- state, under m->mutex ---- */
 
@@ -427,7 +362,8 @@ static int refuse_write(struct restore_file *f, uint64_t off)
                    f->path);
         f->late = EINVAL;
     } else if (f->write_chunk || off != f->accepted) {
-        snprintf(why, sizeof(why), "a write at offset %llu where %llu was expected: holes and "
+        snprintf(why, sizeof(why),
+                 "a write at offset %llu where %llu was expected: holes and "
                  "rewriting can't become rows (cp --sparse=never)",
                  (unsigned long long)off, (unsigned long long)f->accepted);
         fail(f, EINVAL, why);
@@ -452,7 +388,7 @@ static void restore_write(struct handle *h, fuse_req_t req, const char *data, si
     pthread_mutex_lock(&m->mutex);
     bool same = f->accepted && f->writer_tid == tid;
     pthread_mutex_unlock(&m->mutex);
-    pid_t process = same ? 0 : process_of(tid);
+    pid_t process = same ? 0 : amber_process_of(tid);
     pthread_mutex_lock(&m->mutex);
     int e = refuse_write(f, off);
     if (!e && !same) {
@@ -505,8 +441,8 @@ static void restore_flush(struct handle *h, fuse_req_t req)
     struct restore_file *f = (struct restore_file *)h;
     struct amber_mount *m = h->m;
     pid_t tid = fuse_req_ctx(req)->pid;
-    pid_t process = process_of(tid);
-    bool died = tid > 0 && closer_state(tid) == CLOSER_DIED;
+    pid_t process = amber_process_of(tid);
+    bool died = tid > 0 && amber_closer_state(tid) == CLOSER_DIED;
     pthread_mutex_lock(&m->mutex);
     /* A process whose number was known has none any more: it was taken from its namespace. */
     bool vanished = tid == 0 && f->caller.pid != 0;
@@ -589,8 +525,8 @@ void amber_restore_stop(struct amber_mount *m)
 /* Names that are files to be made, not tables: `cp` looks at its target before it makes it. */
 static bool looks_like_file(const char *name)
 {
-    static const char *const suffixes[] = {".json", ".ndjson", ".jsonl", ".csv", ".tsv", ".txt",
-                                           ".gz",   ".zst",    ".tmp",   ".part"};
+    static const char *const suffixes[] = {".json", ".ndjson", ".jsonl", ".csv", ".tsv",
+                                           ".txt",  ".gz",     ".zst",   ".tmp", ".part"};
     size_t len = strlen(name);
     if (name[0] == '.')
         return true;
@@ -710,8 +646,8 @@ int amber_restore_setattr(struct amber_mount *m, const struct node *n, const str
     (void)m;
     /* To 0 before the first byte (open with O_TRUNC), or to what is there (dd, tar at the end). */
     if (to_set & FUSE_SET_ATTR_SIZE) {
-        bool same = n->kind == NODE_RESTORE_FILE &&
-                    (uint64_t)attr->st_size == atomic_load(&n->v->size);
+        bool same =
+            n->kind == NODE_RESTORE_FILE && (uint64_t)attr->st_size == atomic_load(&n->v->size);
         e = same ? 0 : EINVAL;
     }
     return e;

@@ -62,7 +62,7 @@ struct amber_tree {
     struct node root;
     struct node **chunks; /* owned; node of inode i is chunks[(i - first) / N][(i - first) % N] */
     size_t chunks_cap;
-    uint64_t n_nodes; /* in the chunks */
+    uint64_t n_nodes;      /* in the chunks */
     struct node **buckets; /* builder: owned; nodes by (parent, name, key) */
     size_t n_buckets;
     struct content *contents; /* builder: owned */
@@ -274,8 +274,8 @@ static enum amber_rc check_paths(const struct build *b, size_t n, struct amber_e
                               "two archives have the path %s (keys %s and %s)", path,
                               b->sorted[i - 1]->key, b->sorted[i]->key);
         if (path[len] == '/')
-            return amber_fail(err, AMBER_E_INVALID,
-                              "archive path %s is also a folder, that of %s", before, path);
+            return amber_fail(err, AMBER_E_INVALID, "archive path %s is also a folder, that of %s",
+                              before, path);
     }
     return AMBER_OK;
 }
@@ -487,11 +487,10 @@ static enum amber_rc build_all(struct build *b, const struct amber_tree_entry *e
     return rc;
 }
 
-enum amber_rc amber_tree_replace(struct amber_tree *t, const struct amber_tree_entry *entries,
-                                 size_t n,
-                                 void (*on_change)(void *arg,
-                                                   const struct amber_tree_change *change),
-                                 void *arg, struct amber_err *err)
+enum amber_rc
+amber_tree_replace(struct amber_tree *t, const struct amber_tree_entry *entries, size_t n,
+                   void (*on_change)(void *arg, const struct amber_tree_change *change), void *arg,
+                   struct amber_err *err)
 {
     pthread_mutex_lock(&t->update);
     struct build b = {.t = t, .generation = t->generation + 1, .now_us = amber_now_us()};
@@ -638,8 +637,7 @@ void amber_tree_find_name(struct amber_tree *t, const char *name,
         pthread_rwlock_rdlock(&t->lock);
         for (; i < t->n_nodes && n < LIST_BATCH; i++) {
             const struct node *node = &t->chunks[i / NODES_A_CHUNK][i % NODES_A_CHUNK];
-            if (node->content && node->generation == t->generation &&
-                strcmp(node->name, name) == 0)
+            if (node->content && node->generation == t->generation && strcmp(node->name, name) == 0)
                 fill(node, &found[n++]);
         }
         bool more = i < t->n_nodes;

@@ -13,8 +13,8 @@
 
 #define PREFIX "user.amber."
 
-static const char *const names[] = {"table", "rows", "start", "end", "digest", "codec",
-                                    "stored_path"};
+static const char *const names[] = {"table",  "rows",  "start",      "end",
+                                    "digest", "codec", "stored_path"};
 
 static bool is_archive(const struct node *n)
 {

@@ -172,7 +172,9 @@ static void add_change(void *arg, const struct amber_tree_change *c)
 {
     struct changes *l = arg;
     snprintf(l->text + strlen(l->text), sizeof(l->text) - strlen(l->text), "%c%s%s ",
-             c->what == AMBER_TREE_ADDED ? '+' : c->what == AMBER_TREE_REMOVED ? '-' : '~',
+             c->what == AMBER_TREE_ADDED     ? '+'
+             : c->what == AMBER_TREE_REMOVED ? '-'
+                                             : '~',
              c->name, c->entry ? "!" : "");
 }
 
@@ -227,7 +229,8 @@ static void expect_invalid(const struct amber_tree_entry *bad, size_t n)
 static void replace_two_with_one_path_is_invalid(void **state)
 {
     (void)state;
-    struct amber_tree_entry e[] = {entry("f/x", "f/x.gz"), entry("a", "a"), entry("f/x", "f/x.zst")};
+    struct amber_tree_entry e[] = {entry("f/x", "f/x.gz"), entry("a", "a"),
+                                   entry("f/x", "f/x.zst")};
     expect_invalid(e, 3);
 }
 

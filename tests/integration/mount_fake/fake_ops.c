@@ -4,8 +4,8 @@
  *   jobs       "alpha" never runs; "slow" runs from its trigger until fake_end_job
  *   control    "alpha", "slow" are accepted; "stuck" blocks until the gate opens; others NOT_FOUND
  *   restores   a file's name chooses: badrow* a line BAD is refused; full* the disk is full at the
- *              commit; block* takes nothing, and slow* doesn't finish, until the gate opens or it is
- *              interrupted. Table "missing" doesn't exist
+ *              commit; block* takes nothing, and slow* doesn't finish, until the gate opens or it
+ * is interrupted. Table "missing" doesn't exist
  */
 #include "mount_fixture.h"
 

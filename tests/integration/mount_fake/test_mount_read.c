@@ -158,10 +158,12 @@ static void extended_attributes_tell_the_manifest(void **state)
     ssize_t n = listxattr(path, value, sizeof(value));
     assert_int_equal(n, listxattr(path, NULL, 0));
     assert_memory_equal(value, "user.amber.table", sizeof("user.amber.table"));
-    static const char *const expected[][2] = {
-        {"table", "public.flow \"logs\" \xC3\xA9"}, {"rows", "9000"},
-        {"start", "2024-01-01"},                    {"end", "2024-03-31"},
-        {"codec", "gzip"},                          {"stored_path", "flow_logs/gz.json.gz"}};
+    static const char *const expected[][2] = {{"table", "public.flow \"logs\" \xC3\xA9"},
+                                              {"rows", "9000"},
+                                              {"start", "2024-01-01"},
+                                              {"end", "2024-03-31"},
+                                              {"codec", "gzip"},
+                                              {"stored_path", "flow_logs/gz.json.gz"}};
     for (size_t i = 0; i < amber_countof(expected); i++) {
         char name[64];
         snprintf(name, sizeof(name), "user.amber.%s", expected[i][0]);
@@ -325,12 +327,13 @@ static void reads_go_on_while_all_else_blocks(void **state)
 {
     struct mf *f = *state;
     assert_int_equal(mf_sh(f, "echo slow > $M/.control/trigger"), 0);
-    assert_int_equal(mf_sh(f, "for i in $(seq 60); do cat $M/.control/wait/slow > /dev/null & done; "
-                              "echo stuck > $M/.control/trigger & "
-                              "cat $M/.control/follow > /dev/null 2>&1 & "
-                              "echo $! > $T/follow.pid; "
-                              "(echo row; echo row) > $M/.restore/t/block.json & "
-                              "cp $T/follow.pid $M/.restore/t/slow.json &"),
+    assert_int_equal(mf_sh(f,
+                           "for i in $(seq 60); do cat $M/.control/wait/slow > /dev/null 2>&1 & done; "
+                           "echo stuck > $M/.control/trigger & "
+                           "cat $M/.control/follow > /dev/null 2>&1 & "
+                           "echo $! > $T/follow.pid; "
+                           "(echo row; echo row) > $M/.restore/t/block.json & "
+                           "cp $T/follow.pid $M/.restore/t/slow.json &"),
                      0);
     fake_expect_waiting(&f->fake, 60);
     fake_expect_stuck(&f->fake, 1);

@@ -1,5 +1,6 @@
 /*
- * test_mount_restore.c - files copied into .restore: what commits, what rolls back, and who is told.
+ * test_mount_restore.c - files copied into .restore: what commits, what rolls back, and who is
+ * told.
  */
 #include "mount_fixture.h"
 
@@ -23,10 +24,8 @@ static void every_copying_program_commits_the_bytes(void **state)
     static const char *const commands[] = {
         "cp $M/flow_logs/gz.json $M/.restore/",
         "cp $M/flow_logs/gz.json $M/.restore/", /* the same name again, at once */
-        "cp -p $T/rows.json $M/.restore/app.Orders/gz.json",
-        "cp -a $T/rows.json $M/.restore/t/",
-        "cat $T/rows.json > $M/.restore/t/a.json",
-        "cat $T/rows.json >> $M/.restore/t/a.json",
+        "cp -p $T/rows.json $M/.restore/app.Orders/gz.json", "cp -a $T/rows.json $M/.restore/t/",
+        "cat $T/rows.json > $M/.restore/t/a.json", "cat $T/rows.json >> $M/.restore/t/a.json",
         "dd if=$T/rows.json of=$M/.restore/t/a.json bs=1000 status=none",
         "dd if=$T/rows.json of=$M/.restore/t/a.json bs=4M conv=fsync status=none",
         "tee $M/.restore/t/a.json < $T/rows.json > /dev/null",
