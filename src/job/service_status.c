@@ -73,6 +73,8 @@ static json_t *result_object(const struct task *t)
     json_object_set_new(o, "rowsStayed", count(r->rows_stayed));
     if (t->detail.stayed_why[0])
         json_object_set_new(o, "stayedBecause", json_string(t->detail.stayed_why));
+    if (t->detail.stayed_too_large)
+        json_object_set_new(o, "rowsTooLargeForCopy", count(t->detail.stayed_too_large));
     if (t->detail.timeless)
         json_object_set_new(o, "rowsWithoutTime", count(t->detail.timeless));
     return o;
@@ -315,6 +317,9 @@ enum amber_rc amber_service_result_text(const struct task *t, struct amber_buf *
                               (unsigned long long)r->archives, (unsigned long long)r->rows_stayed);
     if (!rc && t->detail.stayed_why[0])
         rc = amber_buf_printf(out, err, "stayed because of: %s\n", t->detail.stayed_why);
+    if (!rc && t->detail.stayed_too_large)
+        rc = amber_buf_printf(out, err, "too large for COPY: %llu\n",
+                              (unsigned long long)t->detail.stayed_too_large);
     if (!rc && t->detail.timeless)
         rc = amber_buf_printf(out, err, "without a time: %llu\n",
                               (unsigned long long)t->detail.timeless);
