@@ -253,6 +253,9 @@ static enum amber_rc settle_commit(struct attempt *t, struct amber_err *err)
 {
     struct archiver *a = t->a;
     struct amber_err why = AMBER_ERR_INIT;
+    /* If COMMIT didn't even leave this process, our own open transaction holds the run's row, and
+     * the fence would wait for us. A connection that is lost isn't touched. */
+    amber_pg_rollback(a->pg);
     for (int try = 0; try < SETTLE_TRIES; try++) {
         struct amber_pg *pg = NULL;
         char state[16];
