@@ -73,8 +73,25 @@ test_short_writes_are_completed() {
     next_run_completes "short writes"
 }
 
+# A step fails instead of dying. Failing right before COMMIT is a doubt to the program, which leaves the
+# objects alone until they are old.
+test_failed_step_moves_all_or_nothing() {
+    local step
+    for step in manifest-durable:2 commit-before commit-after committed; do
+        reset_small_job || return
+        AMBER_FAILPOINT=$step=error "$AMBERFS" archive ev --env-file "$ENVFILE" >"$T/.out" 2>"$T/.msg" </dev/null
+        each_row_once "$step" || return
+        [ $step = commit-before ] ||
+            assert_eq "$step: objects that nothing names" \
+                "$(sql "select key from amberfs.archived_partitions order by 1")" \
+                "$(cd "$STORE" && find . -path ./.amberfs -prune -o -type f -print | sed 's,^\./,,' | sort)"
+        next_run_completes "$step"
+    done
+}
+
 pg_start
 make_small_job 60
 tap_run test_failed_write_moves_nothing test_full_disk_moves_nothing test_failed_fsync_moves_nothing \
     test_failed_rename_moves_nothing test_failed_mkdir_moves_nothing test_failed_read_back_moves_nothing \
-    test_failed_unlink_hides_what_is_left test_short_writes_are_completed
+    test_failed_unlink_hides_what_is_left test_short_writes_are_completed \
+    test_failed_step_moves_all_or_nothing
