@@ -327,14 +327,14 @@ static void reads_go_on_while_all_else_blocks(void **state)
 {
     struct mf *f = *state;
     assert_int_equal(mf_sh(f, "echo slow > $M/.control/trigger"), 0);
-    assert_int_equal(mf_sh(f,
-                           "for i in $(seq 60); do cat $M/.control/wait/slow > /dev/null 2>&1 & done; "
-                           "echo stuck > $M/.control/trigger & "
-                           "cat $M/.control/follow > /dev/null 2>&1 & "
-                           "echo $! > $T/follow.pid; "
-                           "(echo row; echo row) > $M/.restore/t/block.json & "
-                           "cp $T/follow.pid $M/.restore/t/slow.json &"),
-                     0);
+    assert_int_equal(
+        mf_sh(f, "for i in $(seq 60); do cat $M/.control/wait/slow > /dev/null 2>&1 & done; "
+                 "echo stuck > $M/.control/trigger & "
+                 "cat $M/.control/follow > /dev/null 2>&1 & "
+                 "echo $! > $T/follow.pid; "
+                 "(echo row; echo row) > $M/.restore/t/block.json & "
+                 "cp $T/follow.pid $M/.restore/t/slow.json &"),
+        0);
     fake_expect_waiting(&f->fake, 60);
     fake_expect_stuck(&f->fake, 1);
     fake_expect(&f->fake, "write t/block.json;");
