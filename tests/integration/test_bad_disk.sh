@@ -8,6 +8,7 @@ here=$(cd "$(dirname "$0")" && pwd -P)
 
 # flip FILE OFFSET: change one bit of the byte there.
 flip() {
+    chmod u+w "$1" # archives are read-only, for their owner too
     python3 -c '
 import sys
 with open(sys.argv[1], "r+b") as f:
@@ -111,6 +112,7 @@ test_cut_off_archive_is_an_error_not_a_shorter_file() {
     read -r at _ < <(sed -n '2p' "$T/blocks")
     expect_error "$name"
     cp -p "$stored" "$T/whole"
+    chmod u+w "$stored"
     truncate -s $((at + 10)) "$stored"
     mount_start || return
     assert_eq "size" "$(stat -c %s "$good")" "$(stat -c %s "$MNT/$name")"
@@ -119,7 +121,7 @@ test_cut_off_archive_is_an_error_not_a_shorter_file() {
     assert_eq "the last block" "Input/output error" "$(read_block $((n_blocks - 1)))"
     mount_stop
     assert_status 1 amberfs verify "$name" --env-file "$ENVFILE"
-    cp -p "$T/whole" "$stored"
+    cp -pf "$T/whole" "$stored"
 }
 
 test_missing_archive_is_an_error_and_others_read() {
