@@ -355,28 +355,16 @@ static enum amber_rc pin_range(struct archive_file *f, size_t size, uint64_t off
     return rc;
 }
 
-/* One more reference to an archive that the caller has one of. */
-static void hold(struct amber_mount *m, struct archive *a)
-{
-    pthread_mutex_lock(&m->archives->mutex);
-    a->refs++;
-    pthread_mutex_unlock(&m->archives->mutex);
-}
-
 static void archive_read(struct handle *h, fuse_req_t req, size_t size, uint64_t off, bool nonblock)
 {
     struct archive_file *f = (struct archive_file *)h;
     struct amber_mount *m = h->m;
-    struct archive *a = f->a;
     struct amber_err err = AMBER_ERR_INIT;
-    uint64_t total = amber_reader_size(a->reader);
+    uint64_t total = amber_reader_size(f->a->reader);
     struct amber_pin pins[READ_PINS];
     struct iovec iov[READ_PINS];
     int n = 0;
     (void)nonblock;
-    /* Once the reply is out another thread may close the file: f is gone then, but the pins still
-     * need their reader. */
-    hold(m, a);
     atomic_fetch_add(&m->reads, 1);
     if (off >= total)
         size = 0;
@@ -395,7 +383,6 @@ static void archive_read(struct handle *h, fuse_req_t req, size_t size, uint64_t
         fuse_reply_iov(req, iov, n);
     for (int i = 0; i < n && i < READ_PINS; i++)
         amber_pin_release(&pins[i]);
-    amber_archive_release(m, a);
 }
 
 static void archive_close(struct handle *h)
