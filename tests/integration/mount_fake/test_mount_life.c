@@ -100,20 +100,22 @@ static void hundred_thousand_archives_list_and_stay_small(void **state)
     struct mf *f = *state;
     enum { N = 100000 };
     struct amber_tree_entry *e = calloc(N, sizeof(*e));
-    char *text = malloc((size_t)N * 512);
+    struct {
+        char path[100], key[110], manifest_key[220];
+    } *text = calloc(N, sizeof(*text));
     struct mallinfo2 before = mallinfo2();
     for (size_t i = 0; i < N; i++) {
-        char *t = text + i * 512;
+        static const char name[] = "call_events/call_events_2024-01-01_to_2024-03-31";
+        snprintf(text[i].path, sizeof(text[i].path), "%s_%06zu.json", name, i);
+        snprintf(text[i].key, sizeof(text[i].key), "%s_%06zu.json.gz", name, i);
+        snprintf(text[i].manifest_key, sizeof(text[i].manifest_key),
+                 ".amberfs/manifests/%s_%06zu.json.gz/01234567-89ab-4cde-8f01-23456789abcd.1234567."
+                 "123456789.json",
+                 name, i);
         e[i] = f->entries[0];
-        snprintf(t, 100, "call_events/call_events_2024-01-01_to_2024-03-31_%06zu.json", i);
-        snprintf(t + 100, 100, "%s.gz", t);
-        snprintf(
-            t + 200, 300,
-            ".amberfs/manifests/%s/01234567-89ab-4cde-8f01-23456789abcd.1234567.123456789.json",
-            t + 100);
-        e[i].path = t;
-        e[i].key = t + 100;
-        e[i].manifest_key = t + 200;
+        e[i].path = text[i].path;
+        e[i].key = text[i].key;
+        e[i].manifest_key = text[i].manifest_key;
     }
     int64_t t0 = now_ms();
     update(f, e, N);
