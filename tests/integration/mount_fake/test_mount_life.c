@@ -142,9 +142,7 @@ static void hundred_thousand_archives_list_and_stay_small(void **state)
         "update of one %lld ms\n",
         bytes, (long long)(t1 - t0), (long long)(t2 - t1), (long long)(t3 - t2),
         (long long)(t5 - t4));
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-    assert_true(bytes > 0 && bytes < 1024);
-#endif
+    assert_true(bytes < 1024); /* 0 with a sanitizer's allocator, which isn't counted */
     update(f, f->entries, f->n);
     free(e);
     free(text);
