@@ -36,7 +36,7 @@ reads_with() { # CODEC
     diff -r "$want" "$MNT" >/dev/null || fail "diff -r differs"
     assert_eq "grep -rc" "$(cd "$want" && grep -rc '"op":"set"' . | sort)" "$(cd "$MNT" && grep -rc '"op":"set"' . | sort)"
     assert_eq "tar" "$(tar -C "$want" -cf - . | tar -tf - | sort)" "$(tar -C "$MNT" -cf - . | tar -tf - | sort)"
-    mkdir "$T/copy" && rsync -rt "$MNT/" "$T/copy/" && diff -r "$want" "$T/copy" >/dev/null || fail "rsync differs"
+    mkdir "$T/copy" && rsync -rt --chmod=Du+w "$MNT/" "$T/copy/" && diff -r "$want" "$T/copy" >/dev/null || fail "rsync differs"
     rm -rf "$T/copy"
     assert_eq "head" "$(head -qn 3 "$want"/flow_deltas/*)" "$(head -qn 3 "$MNT"/flow_deltas/*)"
     assert_eq "tail" "$(tail -qn 3 "$want"/flow_deltas/*)" "$(tail -qn 3 "$MNT"/flow_deltas/*)"
