@@ -25,6 +25,8 @@ struct amber_config {
     enum amber_period period;
     size_t block_bytes;
     size_t cache_bytes;
+    char *cache_path; /* owned; absolute; never NULL: the default depends on user and home */
+    size_t cache_disk_bytes; /* 0: no blocks are kept on disk */
     char *jobs_file; /* owned; NULL: the built-in jobs */
     enum amber_log_level log_level;
     int orphan_days;      /* 7 */

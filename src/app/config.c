@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "amber/cron.h"
 #include "amber/nearest.h"
@@ -25,6 +26,7 @@
 #define BLOCK_MIN 65536
 #define CACHE_MIN (8 * INT64_C(1048576))
 #define CACHE_MAX (INT64_C(1) << 40)
+#define CACHE_DISK_MAX (INT64_C(1) << 44)
 #define LEVEL_UNSET INT_MIN
 #define VALUE_SHOWN 80U /* bytes of a wrong value in a message */
 
@@ -116,6 +118,12 @@ static enum amber_rc parse_text(const struct variable *v, const char *value, voi
 {
     (void)v;
     return amber_strdup(value, member, err);
+}
+
+static enum amber_rc parse_absolute(const struct variable *v, const char *value, void *member,
+                                    struct amber_err *err)
+{
+    return *value == '/' ? amber_strdup(value, member, err) : not_allowed(v, err);
 }
 
 static enum amber_rc parse_storage_type(const struct variable *v, const char *value, void *member,
@@ -283,6 +291,20 @@ static const struct variable variables[] = {
      .offset = MEMBER(cache_bytes),
      .min = CACHE_MIN,
      .max = CACHE_MAX},
+    {.name = "ARCHIVAL_CACHE_PATH",
+     .allowed = "an absolute path",
+     .meaning = "A folder for what can be had again: blocks of remote stores, indexes. Default: "
+                "/var/cache/amberfs for root, else amberfs in $XDG_CACHE_HOME or ~/.cache.",
+     .parse = parse_absolute,
+     .offset = MEMBER(cache_path)},
+    {.name = "ARCHIVAL_CACHE_DISK_BYTES",
+     .fallback = "1G",
+     .allowed = "0 to 16384G",
+     .meaning = "Disk space for verified blocks of remote stores; 0: none are kept.",
+     .parse = parse_size,
+     .offset = MEMBER(cache_disk_bytes),
+     .min = 0,
+     .max = CACHE_DISK_MAX},
     {.name = "ARCHIVAL_JOBS_FILE",
      .allowed = "a file's path",
      .meaning = "The jobs file. Default: the built-in jobs.",
@@ -406,6 +428,20 @@ static enum amber_rc level_check(struct amber_config *c, const struct source *s,
     return err->code;
 }
 
+/* Where the cache is if nothing is said. A service without a home has the system's folder. */
+static enum amber_rc cache_path_default(char *const *environ_list, char **out,
+                                        struct amber_err *err)
+{
+    const char *xdg = environ_find(environ_list, "XDG_CACHE_HOME");
+    const char *home = environ_find(environ_list, "HOME");
+
+    if (geteuid() != 0 && xdg && *xdg == '/')
+        return amber_asprintf(out, err, "%s/amberfs", xdg);
+    if (geteuid() != 0 && home && *home == '/')
+        return amber_asprintf(out, err, "%s/.cache/amberfs", home);
+    return amber_strdup("/var/cache/amberfs", out, err);
+}
+
 /* Warn of a name that looks like ours and isn't. */
 static enum amber_rc name_check(const char *name, const char *file, unsigned line,
                                 struct amber_buf *warnings, struct amber_err *err)
@@ -477,6 +513,8 @@ enum amber_rc amber_config_load(const char *env_file, char *const *environ_list,
     }
     if (!rc)
         rc = level_check(&c, &level, err);
+    if (!rc && !c.cache_path)
+        rc = cache_path_default(environ_list, &c.cache_path, err);
     if (!rc)
         rc = names_check(environ_list, &env, env_file, warnings, err);
     /* Last: it may move the list that environ_list is. */
@@ -495,6 +533,7 @@ void amber_config_clear(struct amber_config *c)
     free(c->path);
     free(c->schedule_cron);
     free(c->memory_cleanup_cron);
+    free(c->cache_path);
     free(c->jobs_file);
     free(c->database_url);
     *c = (struct amber_config){0};

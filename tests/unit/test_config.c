@@ -88,6 +88,8 @@ static void nothing_set_gives_documented_defaults(void **state)
     assert_int_equal(c.period, AMBER_PERIOD_QUARTER);
     assert_int_equal(c.block_bytes, 1048576);
     assert_int_equal(c.cache_bytes, 32 * 1048576);
+    assert_non_null(c.cache_path);
+    assert_int_equal(c.cache_disk_bytes, 1073741824);
     assert_null(c.jobs_file);
     assert_int_equal(c.log_level, AMBER_LOG_INFO);
     assert_int_equal(c.orphan_days, 7);
@@ -111,6 +113,8 @@ static void every_variable_in_a_file_is_taken(void **state)
                    "ARCHIVAL_PERIOD=Week\n"
                    "ARCHIVAL_BLOCK_SIZE=256k\n"
                    "ARCHIVAL_CACHE_BYTES=1GiB\n"
+                   "ARCHIVAL_CACHE_PATH=/srv/cache\n"
+                   "ARCHIVAL_CACHE_DISK_BYTES=0\n"
                    "ARCHIVAL_JOBS_FILE=/etc/jobs.json\n"
                    "ARCHIVAL_LOG_LEVEL=debug\n"
                    "ARCHIVAL_ORPHAN_DAYS=1\n"
@@ -130,6 +134,8 @@ static void every_variable_in_a_file_is_taken(void **state)
     assert_int_equal(c.period, AMBER_PERIOD_WEEK);
     assert_int_equal(c.block_bytes, 262144);
     assert_int_equal(c.cache_bytes, 1073741824);
+    assert_string_equal(c.cache_path, "/srv/cache");
+    assert_int_equal(c.cache_disk_bytes, 0);
     assert_string_equal(c.jobs_file, "/etc/jobs.json");
     assert_int_equal(c.log_level, AMBER_LOG_DEBUG);
     assert_int_equal(c.orphan_days, 1);
@@ -181,6 +187,8 @@ static void wrong_values_are_refused_with_name_value_and_allowed(void **state)
         {"ARCHIVAL_BLOCK_SIZE=1 M", "allowed: 64K to 4M"},
         {"ARCHIVAL_BLOCK_SIZE=9223372036854775807G", "allowed: 64K to 4M"},
         {"ARCHIVAL_CACHE_BYTES=-1", "allowed: 8M to 1024G"},
+        {"ARCHIVAL_CACHE_PATH=cache", "is \"cache\": allowed: an absolute path"},
+        {"ARCHIVAL_CACHE_DISK_BYTES=-1", "allowed: 0 to 16384G"},
         {"ARCHIVAL_LOG_LEVEL=loud", "allowed: error, warn, info, debug"},
         {"ARCHIVAL_ORPHAN_DAYS=x", "allowed: 0 to 36500"},
         {"DATABASE_URL=postgresql+asyncpg://u:hunter2@h/d", "DATABASE_URL is not usable: allowed: "
