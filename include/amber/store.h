@@ -156,6 +156,7 @@ enum amber_rc amber_store_remove(struct amber_store *st, const char *key, struct
  */
 struct amber_fault_plan {
     unsigned fail_nth;
+    bool (*fails)(void); /* asked at each operation instead, if set; thread any */
     enum amber_rc code;
     bool flip_bit;
     unsigned n_ops; /* out: operations seen so far */

@@ -10,6 +10,7 @@
 
 #include <jansson.h>
 
+#include "amber/json_memory.h"
 #include "amber/mount.h"
 #include "app.h"
 
@@ -101,10 +102,9 @@ static enum amber_rc show(struct app *app, const char *mountpoint, struct amber_
         fwrite(text.data, 1, text.len, stdout);
         return AMBER_OK;
     }
-    json_error_t je;
-    json_t *doc = json_loadb(text.data ? text.data : "", text.len, 0, &je);
-    if (!doc)
-        return amber_fail(err, AMBER_E_CORRUPT, "%s/.status isn't JSON: %s", mountpoint, je.text);
+    json_t *doc;
+    if ((rc = amber_json_load(text.data ? text.data : "", text.len, true, &doc, NULL, err)))
+        return amber_wrap(err, "%s/.status", mountpoint);
     print_table(doc, isatty(STDOUT_FILENO));
     json_decref(doc);
     return AMBER_OK;

@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "amber/calendar.h"
+#include "amber/json_memory.h"
 
 #define VALUES_MAX (8U * 1024U * 1024U) /* in one document */
 #define FLAGS_MAX 256U
@@ -282,19 +283,15 @@ enum amber_rc amber_doc_open(const char *text, size_t len, const char *format, j
                              struct doc_node *out_root, bool *out_write_unknown,
                              struct amber_err *err)
 {
-    json_error_t why;
-
     if (too_many_values(text, len))
         return amber_fail(err, AMBER_E_LIMIT, "the document has more than %u values", VALUES_MAX);
     AMBER_CLEANUP(amber_doc_free)
-    json_t *doc = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
-    if (!doc && json_error_code(&why) == json_error_out_of_memory)
-        return amber_fail_nomem(err, "a JSON document", len);
-    if (!doc)
-        return amber_fail(err, AMBER_E_CORRUPT, "not JSON at byte %d, line %d: damaged or cut off",
-                          why.position, why.line);
+    json_t *doc = NULL;
+    enum amber_rc rc = amber_json_load(text, len, true, &doc, NULL, err);
+    if (rc)
+        return rc;
     struct doc_node root = {.value = doc};
-    enum amber_rc rc = check_type(&root, JSON_OBJECT, err);
+    rc = check_type(&root, JSON_OBJECT, err);
     if (!rc)
         rc = check_head(&root, format, out_write_unknown, err);
     if (rc)

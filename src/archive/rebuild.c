@@ -13,6 +13,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "amber/json_memory.h"
 #include "amber/verify.h"
 #include "cut_priv.h"
 
@@ -320,11 +321,13 @@ static enum amber_rc find_run(struct amber_store *st, const char *key, char out[
 static enum amber_rc columns_from_row(const struct amber_buf *row, struct amber_schema *out,
                                       struct amber_err *err)
 {
-    json_t *doc = json_loadb(row->data ? row->data : "", row->len, 0, NULL);
     const char *key;
-    json_t *value;
-    enum amber_rc rc = AMBER_OK;
+    json_t *doc, *value;
+    /* A json value may have a key twice. */
+    enum amber_rc rc = amber_json_load(row->data ? row->data : "", row->len, false, &doc, NULL, err);
 
+    if (rc)
+        return rc == AMBER_E_CORRUPT ? AMBER_OK : rc;
     if (!json_is_object(doc)) {
         json_decref(doc);
         return AMBER_OK;

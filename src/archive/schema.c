@@ -13,6 +13,7 @@
 
 #include <jansson.h>
 
+#include "amber/json_memory.h"
 #include "row_priv.h"
 
 static const char *const kind_names[] = {
@@ -370,16 +371,13 @@ static enum amber_rc parse_columns(const json_t *columns, struct amber_schema *o
 enum amber_rc amber_schema_parse(const char *text, size_t len, struct amber_schema *out,
                                  struct amber_err *err)
 {
-    json_error_t je;
-    json_t *doc = json_loadb(text, len, JSON_REJECT_DUPLICATES, &je);
+    json_t *doc;
+    enum amber_rc rc = amber_json_load(text, len, true, &doc, NULL, err);
 
     memset(out, 0, sizeof(*out));
-    if (!doc && json_error_code(&je) == json_error_out_of_memory)
-        return amber_fail_nomem(err, "a schema", len);
-    if (!doc)
-        return amber_fail(err, AMBER_E_CORRUPT, "columns: byte %d isn't JSON as expected",
-                          je.position + 1);
-    enum amber_rc rc = parse_columns(doc, out, err);
+    if (rc)
+        return amber_wrap(err, "columns");
+    rc = parse_columns(doc, out, err);
     json_decref(doc);
     if (rc != AMBER_OK)
         amber_schema_clear(out);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "amber/json_memory.h"
 #include "amber/name.h"
 #include "jobdef_priv.h"
 
@@ -526,12 +527,14 @@ static void json_free_p(json_t **value)
 static enum amber_rc text_parse(struct reading *r, const char *text, size_t len, json_t **out,
                                 struct amber_err *err)
 {
-    json_error_t why;
-    *out = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
-    if (*out)
-        return AMBER_OK;
-    if (!why.text[0]) /* jansson names every fault of a text, but not that memory ran out */
-        return amber_fail_nomem(err, "a jobs file", len);
+    struct amber_json_where why;
+    struct amber_err bad = AMBER_ERR_INIT;
+    enum amber_rc rc = amber_json_load(text, len, true, out, &why, &bad);
+    if (rc != AMBER_E_CORRUPT) {
+        if (rc)
+            *err = bad;
+        return rc;
+    }
     char where[AMBER_JSON_PATH_MAX];
     snprintf(where, sizeof(where), "line %d, column %d", why.line, why.column);
     return amber_check_add(&r->check, err, where, NULL, "not JSON: %s", why.text);

@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "amber/calendar.h"
+#include "amber/json_memory.h"
 #include "service_priv.h"
 
 static json_t *time_or_null(int64_t us)
@@ -177,6 +178,7 @@ enum amber_rc amber_service_status(void *arg, struct amber_buf *out, struct ambe
 {
     struct amber_service *s = arg;
     int64_t now = amber_now_us();
+    amber_json_begin();
     json_t *doc = json_object();
     json_t *jobs = json_array();
     pthread_mutex_lock(&s->mutex);
@@ -196,8 +198,10 @@ enum amber_rc amber_service_status(void *arg, struct amber_buf *out, struct ambe
     pthread_mutex_unlock(&s->mutex);
     char *text = json_dumps(doc, JSON_INDENT(2));
     json_decref(doc);
-    if (!text)
+    if (!text || amber_json_starved()) {
+        free(text);
         return amber_fail_nomem(err, "the status document", 4096);
+    }
     enum amber_rc rc = amber_buf_puts(out, text, err);
     if (!rc)
         rc = amber_buf_puts(out, "\n", err);

@@ -39,7 +39,7 @@ static enum amber_rc pass(struct fault_store *st, const char *what, const char *
     struct amber_fault_plan *plan = st->plan;
     unsigned n = __atomic_add_fetch(&plan->n_ops, 1, __ATOMIC_RELAXED);
 
-    if (plan->flip_bit || n != plan->fail_nth)
+    if (plan->flip_bit || (plan->fails ? !plan->fails() : n != plan->fail_nth))
         return AMBER_OK;
     amber_fail(err, plan->code, "injected fault at operation %u: %s %s", n, what, key);
     err->sys_errno = plan->code == AMBER_E_IO ? EIO : 0;

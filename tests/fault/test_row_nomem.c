@@ -1,8 +1,6 @@
 /*
  * test_row_nomem.c - the row format and schemas when the nth allocation fails, for every n until
  * all succeed: NOMEM each time, outputs as they were, and (with a sanitizer) nothing leaked.
- *
- * The allocator is wrapped by the linker, see meson.build.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,48 +9,9 @@
 #include <cmocka.h>
 
 #include "amber/row.h"
+#include "nth.h"
 
 #define MAX (1024U * 1024U)
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-char *__real_strdup(const char *s);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-char *__wrap_strdup(const char *s);
-
-static long allowed = -1; /* allocations that still succeed; -1: all */
-
-static bool refused(void)
-{
-    if (allowed > 0)
-        allowed--;
-    else if (allowed == 0)
-        return true;
-    return false;
-}
-
-void *__wrap_malloc(size_t n)
-{
-    return refused() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return refused() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    return refused() ? NULL : __real_realloc(p, n);
-}
-
-char *__wrap_strdup(const char *s)
-{
-    return refused() ? NULL : __real_strdup(s);
-}
 
 #define T(kind) "\"type\":\"t\",\"kind\":\"" kind "\""
 static const char columns[] =
@@ -127,7 +86,7 @@ static void every_failed_allocation_is_nomem_and_leaves_outputs(void **state)
 {
     (void)state;
     enum amber_rc rc;
-    long n = 0;
+    unsigned long n = 0;
 
     do {
         struct objects x = {0};
@@ -135,11 +94,11 @@ static void every_failed_allocation_is_nomem_and_leaves_outputs(void **state)
         struct amber_err err = AMBER_ERR_INIT;
         for (size_t i = 0; i < amber_countof(bufs); i++)
             amber_buf_init(bufs[i], MAX);
-        allowed = n++;
+        nth_arm(NTH_ALLOC, ++n, true);
         rc = make_schemas(&x, &err);
         if (rc == AMBER_OK)
             rc = convert(&x, &err);
-        allowed = -1;
+        nth_arm(NTH_ALLOC, 0, false);
         if (rc != AMBER_OK)
             assert_int_equal(rc, AMBER_E_NOMEM);
         amber_row_encoder_free(x.enc);

@@ -1,9 +1,6 @@
 /*
  * test_config_nomem.c - the n-th allocation fails, for every n, while command line, env file,
  * variables and jobs file are read: NOMEM, outputs untouched, nothing lost, and the next try works.
- *
- * The linker's --wrap puts these functions before the C library's in our own code; allocations
- * within jansson don't fail here.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,69 +14,26 @@
 
 #include "amber/config.h"
 #include "amber/jobdef.h"
+#include "nth.h"
 #include "options.h"
-
-static unsigned fail_at; /* 0: none fails */
-static unsigned n_allocations;
-
-static bool fails(void)
-{
-    return ++n_allocations == fail_at;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *mem, size_t size);
-char *__real_strdup(const char *s);
-char *__real_strndup(const char *s, size_t n);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *mem, size_t size);
-char *__wrap_strdup(const char *s);
-char *__wrap_strndup(const char *s, size_t n);
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *mem, size_t size)
-{
-    return fails() ? NULL : __real_realloc(mem, size);
-}
-
-char *__wrap_strdup(const char *s)
-{
-    return fails() ? NULL : __real_strdup(s);
-}
-
-char *__wrap_strndup(const char *s, size_t n)
-{
-    return fails() ? NULL : __real_strndup(s, n);
-}
 
 /* Run try with each allocation failing in turn, until one run has none that fails. */
 static void fail_each(enum amber_rc (*try)(struct amber_err *err))
 {
-    for (fail_at = 1;; fail_at++) {
+    for (unsigned long n = 1;; n++) {
         struct amber_err err = AMBER_ERR_INIT;
-        n_allocations = 0;
+        nth_arm(NTH_ALLOC, n, false);
         enum amber_rc rc = try(&err);
-        bool reached = n_allocations >= fail_at;
+        bool reached = nth_calls() >= n;
+        nth_arm(NTH_ALLOC, 0, false);
         if (!reached) {
-            fail_at = 0;
             if (rc)
                 fail_msg("without a failure: %s", err.text);
             return;
         }
         if (rc != AMBER_E_NOMEM || err.code != AMBER_E_NOMEM)
-            fail_msg("allocation %u: %s \"%s\"", fail_at, amber_rc_name(rc), err.text);
-        assert_true(fail_at < 10000);
+            fail_msg("allocation %lu: %s \"%s\"", n, amber_rc_name(rc), err.text);
+        assert_true(n < 10000);
     }
 }
 
