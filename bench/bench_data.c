@@ -1,6 +1,8 @@
 /*
- * bench_data.c - what bench/run reads: archives in a store that mounts without a database.
+ * bench_data.c - what bench/run reads: archives in a store that mounts without a database, and the
+ * same rows for a database.
  *
+ *   bench_data rows COUNT                     rows as COPY text, on stdout
  *   bench_data archive STORE KEY CODEC ROWS   one archive; codec none, gzip or zstd
  *   bench_data many STORE COUNT               COUNT small gzip archives, PER_RUN in a folder
  *   bench_data blocks STORE KEY COUNT         COUNT blocks of it, at random: prints the median of
@@ -111,6 +113,19 @@ static size_t next_row(struct source *s, uint64_t id, char *line)
                      dice(s, 1000), dice(s, 2000), created);
     s->sequence++;
     return (size_t)n;
+}
+
+static void cmd_rows(uint64_t count)
+{
+    struct source s = {.seed = 88172645463325252U};
+    static char line[LINE_MAX_BYTES];
+
+    for (uint64_t i = 0; i < count; i++) {
+        size_t len = next_row(&s, 1000000 + i, line);
+        line[len] = '\n';
+        must_c(fwrite(line, 1, len + 1, stdout) == len + 1, "stdout");
+    }
+    must_c(fflush(stdout) == 0, "stdout");
 }
 
 static struct amber_store *open_store(const char *path)
@@ -360,18 +375,24 @@ int main(int argc, char **argv)
 {
     const char *cmd = argc > 1 ? argv[1] : "";
     struct amber_store *st = NULL;
+    bool rows = strcmp(cmd, "rows") == 0 && argc == 3;
     bool archive = strcmp(cmd, "archive") == 0 && argc == 6;
     bool many = strcmp(cmd, "many") == 0 && argc == 4;
     bool blocks = strcmp(cmd, "blocks") == 0 && argc == 5;
 
-    if (!archive && !many && !blocks) {
-        fprintf(stderr, "usage: bench_data archive STORE KEY CODEC ROWS\n"
+    if (!rows && !archive && !many && !blocks) {
+        fprintf(stderr, "usage: bench_data rows COUNT\n"
+                        "       bench_data archive STORE KEY CODEC ROWS\n"
                         "       bench_data many STORE COUNT\n"
                         "       bench_data blocks STORE KEY COUNT\n");
         return 2;
     }
-    st = open_store(argv[2]);
     uint64_t n = strtoull(argv[argc - 1], NULL, 10);
+    if (rows) {
+        cmd_rows(n);
+        return 0;
+    }
+    st = open_store(argv[2]);
     if (archive)
         cmd_archive(st, argv[3], argv[4], n);
     else if (many)

@@ -1,7 +1,7 @@
 /*
  * bench_row.c - speed of the row format: encode and decode in MB/s of JSON, on one core.
  *
- *   bench_row [SECONDS]     per number; default 1
+ *   bench_row [SECONDS [FILE]]     per number; default 1. FILE: COPY text of flow_execution_deltas
  *
  * Rows are made here, shaped as the tables of the demo. Time is this process' CPU time, so that a
  * busy machine doesn't count. Numbers are printed, never asserted.
@@ -105,6 +105,19 @@ static void put_chunk(struct amber_buf *b, unsigned i, struct amber_err *err)
                               dice(10000000)),
              err);
     must(amber_buf_puts(b, "}\t{plain,\"two words\",\"a \\\\\"quote\\\\\"\",NULL}\n", err), err);
+}
+
+/* Rows come from here instead of put_delta. */
+static FILE *given;
+
+static void put_given(struct amber_buf *b, unsigned i, struct amber_err *err)
+{
+    char line[65536];
+
+    (void)i;
+    if (!fgets(line, sizeof(line), given))
+        must(amber_fail(err, AMBER_E_INVALID, "the file has less than %u rows", N_ROWS), err);
+    must(amber_buf_puts(b, line, err), err);
 }
 
 static void make_schema(const char *const *columns, struct amber_schema *out)
@@ -215,6 +228,16 @@ int main(int argc, char **argv)
 {
     const int64_t us = (int64_t)((argc > 1 ? strtod(argv[1], NULL) : 1.0) * 1e6);
 
+    if (argc > 2) {
+        given = fopen(argv[2], "r");
+        if (!given) {
+            perror(argv[2]);
+            return 1;
+        }
+        bench("flow_execution_deltas, as given", deltas, put_given, us);
+        fclose(given);
+        return 0;
+    }
     bench("flow_execution_deltas", deltas, put_delta, us);
     bench("flow_execution_logs", logs, put_log, us);
     bench("memory_chunks", chunks, put_chunk, us);

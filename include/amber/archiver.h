@@ -22,6 +22,7 @@ enum amber_phase {
     AMBER_PHASE_DELETE,
     AMBER_PHASE_COMMIT,
     AMBER_PHASE_VACUUM,
+    AMBER_PHASE_COUNT
 };
 const char *amber_phase_name(enum amber_phase p);
 
@@ -45,6 +46,7 @@ struct amber_archive_result {
     uint64_t stayed_referenced, stayed_too_large, timeless;
     uint64_t dropped_partitions;
     char stayed_why[512];
+    int64_t phase_us[AMBER_PHASE_COUNT]; /* time spent in each, retried attempts included */
 };
 
 /* A dry run reports what would move, one call a table and period. */

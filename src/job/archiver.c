@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdio.h>
 
+#include "amber/calendar.h"
 #include "amber/catalog.h"
 #include "amber/log.h"
 #include "amber/recover.h"
@@ -68,6 +69,7 @@ static enum amber_rc archive_unit(struct archiver *a, int64_t from_us, int64_t t
         enum amber_rc rc = amber_attempt_unit(a, &cfg, out_to_us, err);
         if (!rc)
             break;
+        memcpy(before.phase_us, a->result->phase_us, sizeof(before.phase_us));
         *a->result = before;
         bool size = rc == AMBER_E_LIMIT && !cfg.check_sizes;
         if (size)
@@ -296,6 +298,18 @@ static void keep_result(struct archiver *a, enum amber_rc run_rc, const struct a
     amber_pg_close(pg);
 }
 
+/* Where a run's time went. */
+static void log_phases(const struct archiver *a)
+{
+    char text[256] = "";
+    for (size_t i = AMBER_PHASE_PREFLIGHT; i < AMBER_PHASE_COUNT; i++) {
+        size_t len = strlen(text);
+        snprintf(text + len, sizeof(text) - len, "%s%s %.2f s", len ? ", " : "",
+                 amber_phase_name((enum amber_phase)i), (double)a->result->phase_us[i] / 1e6);
+    }
+    amber_info("job %s: %llu rows; %s", a->job->name, (unsigned long long)a->result->rows, text);
+}
+
 void amber_archive_job_result(const struct amber_archive_result *r, int64_t started_us,
                               enum amber_rc rc, const struct amber_err *err,
                               struct amber_job_result *out)
@@ -342,6 +356,8 @@ enum amber_rc amber_archive_job(const struct amber_context *ctx, const struct am
     if (!opt->plan)
         keep_result(&a, rc, err);
     amber_archiver_phase(&a, AMBER_PHASE_IDLE);
+    if (out->rows && !opt->plan)
+        log_phases(&a);
     amber_pg_close(a.pg);
     amber_pg_close(a.ctl);
     amber_family_clear(&a.family);

@@ -22,6 +22,8 @@ struct archiver {
     size_t n_pins, pins_cap;
     int64_t cutoff_day;
     int64_t started_us;
+    enum amber_phase phase;
+    int64_t phase_since_us; /* amber_mono_us */
     uint64_t max_rows; /* cap of root rows for the next unit */
     bool in_doubt;     /* a COMMIT's outcome isn't known: recovery settles it, no retry does */
 };
@@ -30,7 +32,7 @@ struct archiver {
  * synchronous standby that is away, so that a cancel or a stop doesn't wait for one. */
 #define AMBER_LOCAL_COMMIT "SET synchronous_commit = local"
 
-/* Tell the progress record which phase it is. */
+/* A phase begins: tell the progress record, and give the time since the last call to the phase before. */
 void amber_archiver_phase(struct archiver *a, enum amber_phase phase);
 /* Whether the run was stopped and the server didn't even answer that: it isn't asked again, so that
  * the daemon ends in time; the next start settles what is left. */

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "amber/calendar.h"
 #include "amber/catalog.h"
 #include "amber/failpoint.h"
 #include "amber/log.h"
@@ -30,6 +31,11 @@
 void amber_archiver_phase(struct archiver *a, enum amber_phase phase)
 {
     struct amber_progress *p = a->opt->progress;
+    int64_t now = amber_mono_us();
+    if (a->phase_since_us)
+        a->result->phase_us[a->phase] += now - a->phase_since_us;
+    a->phase = phase;
+    a->phase_since_us = now;
     if (!p)
         return;
     pthread_mutex_lock(&p->mutex);

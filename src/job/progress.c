@@ -22,6 +22,8 @@ const char *amber_phase_name(enum amber_phase p)
         return "commit";
     case AMBER_PHASE_VACUUM:
         return "vacuum";
+    case AMBER_PHASE_COUNT:
+        break;
     }
     return "?";
 }
