@@ -11,11 +11,23 @@
 #include "amber/codec.h"
 #include "amber/log.h"
 #include "amber/mem.h"
+#include "amber/store.h"
+
+/* ARCHIVAL_S3_*; strings are owned, NULL: not set. */
+struct amber_config_s3 {
+    char *region, *endpoint;
+    char *access_key_id, *secret_access_key, *session_token;
+    char *sse_kms_key_id, *storage_class, *ca_file;
+    enum amber_s3_addressing addressing;
+    enum amber_s3_sse sse;
+    int timeout_s;
+};
 
 struct amber_config {
     bool archival_enabled;
-    char *storage_type; /* owned; "local" */
-    char *path;         /* owned; ARCHIVAL_PATH */
+    char *storage_type; /* owned; "local", "s3" */
+    char *path;         /* owned; ARCHIVAL_PATH: a folder, or s3://BUCKET/PREFIX */
+    struct amber_config_s3 s3;
     int retention_days;
     enum amber_codec_kind compression;
     int compression_level; /* the codec's default if not set */
@@ -40,12 +52,18 @@ struct amber_config {
  *         known one; out is set only on success
  * errors  NOT_FOUND, DENIED, IO the file; INVALID with file and line, the variable's name, the value
  *         and what is allowed (a value that may be a secret isn't shown); UNSUPPORTED "not built yet"
- *         for s3 and parquet
+ *         for parquet
  */
 enum amber_rc amber_config_load(const char *env_file, char *const *environ_list,
                                 struct amber_config *out, struct amber_buf *warnings,
                                 struct amber_err *err) AMBER_MUST_CHECK;
 void amber_config_clear(struct amber_config *c);
+/* Use another store: path as in ARCHIVAL_PATH. errors NOMEM */
+enum amber_rc amber_config_set_path(struct amber_config *c, const char *path,
+                                    struct amber_err *err) AMBER_MUST_CHECK;
+/* The store as it is opened; out points to out_s3, and both borrow c's strings. */
+void amber_config_store(const struct amber_config *c, struct amber_store_config *out,
+                        struct amber_s3_config *out_s3);
 /* Every variable with default and meaning, formatted for --help (terminal) or as roff. */
 enum amber_rc amber_config_describe(bool roff, struct amber_buf *out, struct amber_err *err)
     AMBER_MUST_CHECK;

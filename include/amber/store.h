@@ -1,5 +1,5 @@
 /*
- * store.h - where objects live: a local folder now, S3 later; decorators have the same operations.
+ * store.h - where objects live: a local folder or S3; decorators have the same operations.
  *
  * A key is a relative path ("flow_logs/x.json.gz", ".amberfs/store.json") without "." or ".."
  * components, empty components, NUL or leading '/'; at most AMBER_KEY_MAX bytes, components at
@@ -30,7 +30,7 @@ struct amber_object_info {
 
 /* What a driver tells the engine about itself. */
 struct amber_store_traits {
-    const char *scheme;       /* "local" */
+    const char *scheme;       /* "local", "s3" */
     size_t best_read_bytes;   /* size of a read that gets full speed */
     unsigned prefetch_depth;  /* reads worth having under way for one sequential reader */
     bool can_remove;
@@ -83,16 +83,40 @@ struct amber_put {
     struct amber_store *store;
 };
 
+enum amber_s3_addressing {
+    AMBER_S3_AUTO,    /* path with an endpoint, virtual without */
+    AMBER_S3_PATH,    /* https://HOST/BUCKET/KEY */
+    AMBER_S3_VIRTUAL, /* https://BUCKET.HOST/KEY */
+};
+enum amber_s3_sse { AMBER_S3_SSE_NONE, AMBER_S3_SSE_AES256, AMBER_S3_SSE_KMS };
+
+/* How an S3 bucket is reached. All strings are borrowed until amber_store_open returns; NULL: the
+ * default (docs/operations.md). */
+struct amber_s3_config {
+    const char *region;
+    const char *endpoint; /* https://HOST or http://HOST:PORT; NULL: Amazon's of the region */
+    const char *access_key_id, *secret_access_key, *session_token; /* NULL: looked for elsewhere */
+    const char *sse_kms_key_id;
+    const char *storage_class;
+    const char *ca_file;
+    enum amber_s3_addressing addressing;
+    enum amber_s3_sse sse;
+    unsigned timeout_s; /* that one operation may take with all its tries; 0: 120 */
+    int64_t orphan_s;   /* age from which on an unfinished upload is dead; negative: never */
+    bool may_be_away;   /* open the store though its server can't be reached now */
+};
+
 struct amber_store_config {
-    const char *type; /* "local" */
-    const char *path; /* folder; must exist unless create */
+    const char *type; /* "local", "s3" */
+    const char *path; /* local: a folder, which must exist unless create; s3://BUCKET/PREFIX */
+    const struct amber_s3_config *s3; /* s3 only; NULL: all defaults */
     int dir_fd;       /* local: an open descriptor of the folder, used instead of path (-1: none);
                          dup'ed, so the caller keeps its own */
-    bool create;      /* make the folder and those above it (0750) if missing */
+    bool create;      /* local: make the folder and those above it (0750) if missing */
     bool read_only;   /* put and remove fail with DENIED */
 };
 
-/* errors  INVALID type; UNSUPPORTED "not built yet"; NOT_FOUND, DENIED, IO */
+/* errors  INVALID type, bucket, region, settings; NOT_FOUND, DENIED, IO; NET, TIMEOUT */
 enum amber_rc amber_store_open(const struct amber_store_config *cfg, struct amber_store **out,
                                struct amber_err *err) AMBER_MUST_CHECK;
 void amber_store_free(struct amber_store *st); /* NULL allowed; all objects and puts closed before */

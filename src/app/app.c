@@ -29,11 +29,8 @@ enum amber_rc amber_app_configure(struct app *app, struct amber_err *err)
         amber_config_load(app->opt->env_file, environ, &app->cfg, &warnings, err);
     if (warnings.len)
         fprintf(stderr, "%s", warnings.data);
-    if (!rc && app->opt->store_path) { /* fstab's first field */
-        free(app->cfg.path);
-        app->cfg.path = NULL;
-        rc = amber_strdup(app->opt->store_path, &app->cfg.path, err);
-    }
+    if (!rc && app->opt->store_path) /* fstab's first field */
+        rc = amber_config_set_path(&app->cfg, app->opt->store_path, err);
     if (rc)
         return rc;
     enum amber_log_level level = app->cfg.log_level;
@@ -50,13 +47,12 @@ enum amber_rc amber_app_configure(struct app *app, struct amber_err *err)
 enum amber_rc amber_app_open(struct app *app, bool read_only, bool create, int dir_fd,
                              struct amber_err *err)
 {
-    struct amber_store_config sc = {
-        .type = app->cfg.storage_type,
-        .path = app->cfg.path,
-        .dir_fd = dir_fd,
-        .create = create,
-        .read_only = read_only,
-    };
+    struct amber_store_config sc;
+    struct amber_s3_config s3;
+    amber_config_store(&app->cfg, &sc, &s3);
+    sc.dir_fd = dir_fd;
+    sc.create = create;
+    sc.read_only = read_only;
     enum amber_rc rc = amber_store_open(&sc, &app->store, err);
     if (!rc)
         rc = amber_pool_new(amber_cpu_count(), &app->pool, err);
@@ -125,11 +121,16 @@ void amber_app_close(struct app *app)
 
 /* ---- a store that is covered by a mount ---- */
 
+bool amber_app_local(const struct app *app)
+{
+    return strcmp(app->cfg.storage_type, "local") == 0;
+}
+
 char *amber_app_mounted(const struct app *app)
 {
     char *root = NULL;
     bool alive = false;
-    if (!amber_mount_find(app->cfg.path, &root, &alive) || !alive) {
+    if (!amber_app_local(app) || !amber_mount_find(app->cfg.path, &root, &alive) || !alive) {
         free(root);
         return NULL;
     }

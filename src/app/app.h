@@ -34,6 +34,8 @@ void amber_app_close(struct app *app);
 /* Print "amberfs: text" and return 1. */
 int amber_app_fail(const struct amber_err *err);
 
+/* Whether the store is a folder, which a mount may cover. */
+bool amber_app_local(const struct app *app);
 /*
  * The mount point of a live amberfs mount that covers the store's path (owned by the caller), or
  * NULL. A command never reads a store through such a mount: it asks that daemon, or refuses.

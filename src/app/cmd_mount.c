@@ -165,12 +165,14 @@ static enum amber_rc group_of(const char *name, gid_t *out, struct amber_err *er
 
 /* The store may lie under the mount point itself: its descriptor is opened before mounting. A dead
  * mount that covers it is detached first. */
-static enum amber_rc open_store_folder(struct app *app, bool read_only, int *out_fd,
+static enum amber_rc open_store_folder(const struct app *app, bool read_only, int *out_fd,
                                        struct amber_err *err)
 {
     AMBER_AUTO_FREE char *root = NULL;
     bool alive;
     *out_fd = -1;
+    if (!amber_app_local(app))
+        return AMBER_OK;
     if (amber_mount_find(app->cfg.path, &root, &alive)) {
         if (alive)
             return amber_fail(err, AMBER_E_BUSY,

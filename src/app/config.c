@@ -129,22 +129,49 @@ static enum amber_rc parse_absolute(const struct variable *v, const char *value,
 static enum amber_rc parse_storage_type(const struct variable *v, const char *value, void *member,
                                         struct amber_err *err)
 {
-    if (strcasecmp(value, "s3") == 0)
-        return amber_fail(err, AMBER_E_UNSUPPORTED, "not built yet; allowed: %s", v->allowed);
-    if (strcasecmp(value, "local") != 0)
-        return not_allowed(v, err);
-    return amber_strdup("local", member, err);
+    static const char *const words[] = {"local", "s3"};
+    size_t i = word_index(value, words, amber_countof(words));
+    return i == amber_countof(words) ? not_allowed(v, err) : amber_strdup(words[i], member, err);
+}
+
+static bool is_bucket_path(const char *path)
+{
+    return strncasecmp(path, "s3://", 5) == 0;
 }
 
 static enum amber_rc parse_path(const struct variable *v, const char *value, void *member,
                                 struct amber_err *err)
 {
-    if (strncasecmp(value, "s3://", 5) == 0)
-        return amber_fail(err, AMBER_E_UNSUPPORTED, "S3 storage is not built yet; allowed: %s",
-                          v->allowed);
-    if (strstr(value, "://"))
+    bool bucket = is_bucket_path(value) && !strpbrk(value + 5, "@?#");
+    if (strstr(value, "://") && !bucket)
         return not_allowed(v, err);
     return amber_strdup(value, member, err);
+}
+
+static enum amber_rc parse_addressing(const struct variable *v, const char *value, void *member,
+                                      struct amber_err *err)
+{
+    static const char *const words[] = {[AMBER_S3_AUTO] = "auto",
+                                        [AMBER_S3_PATH] = "path",
+                                        [AMBER_S3_VIRTUAL] = "virtual"};
+    size_t i = word_index(value, words, amber_countof(words));
+    if (i == amber_countof(words))
+        return not_allowed(v, err);
+    *(enum amber_s3_addressing *)member = (enum amber_s3_addressing)i;
+    return AMBER_OK;
+}
+
+static enum amber_rc parse_sse(const struct variable *v, const char *value, void *member,
+                               struct amber_err *err)
+{
+    static const char *const words[] = {[AMBER_S3_SSE_NONE] = "none",
+                                        [AMBER_S3_SSE_AES256] = "AES256",
+                                        [AMBER_S3_SSE_KMS] = "aws:kms"};
+    size_t i = word_index(value, words, amber_countof(words));
+    if (i == amber_countof(words))
+        return not_allowed(v, err);
+    *(enum amber_s3_sse *)member = (enum amber_s3_sse)i;
+    return AMBER_OK;
 }
 
 static enum amber_rc parse_format(const struct variable *v, const char *value, void *member,
@@ -214,17 +241,88 @@ static const struct variable variables[] = {
      .offset = MEMBER(archival_enabled)},
     {.name = "ARCHIVAL_STORAGE_TYPE",
      .fallback = "local",
-     .allowed = "local",
-     .meaning = "Where archives are kept: a local folder. (s3 is not built yet.)",
+     .allowed = "local, s3",
+     .meaning = "Where archives are kept: in a local folder, or in an S3 bucket (which "
+                "ARCHIVAL_PATH=s3://... says too).",
      .parse = parse_storage_type,
      .offset = MEMBER(storage_type)},
     {.name = "ARCHIVAL_PATH",
      .fallback = "/data/archives",
-     .allowed = "a folder's path",
-     .meaning = "The folder that holds the archives. It may be the mount point too.",
+     .allowed = "a folder's path, s3://BUCKET, s3://BUCKET/PREFIX",
+     .meaning = "The folder that holds the archives (it may be the mount point too), or the bucket "
+                "as s3://BUCKET/PREFIX.",
      .parse = parse_path,
      .offset = MEMBER(path),
      .hidden = true},
+    {.name = "ARCHIVAL_S3_REGION",
+     .allowed = "a region's name",
+     .meaning = "The bucket's region. Default: AWS_REGION, AWS_DEFAULT_REGION, us-east-1.",
+     .parse = parse_text,
+     .offset = MEMBER(s3.region)},
+    {.name = "ARCHIVAL_S3_ENDPOINT",
+     .allowed = "https://HOST, http://HOST:PORT",
+     .meaning = "The server, for other than Amazon's: https://HOST or http://HOST:PORT.",
+     .parse = parse_text,
+     .offset = MEMBER(s3.endpoint),
+     .hidden = true},
+    {.name = "ARCHIVAL_S3_ACCESS_KEY_ID",
+     .allowed = "an access key",
+     .meaning = "The access key. Default: what Amazon's tools use, from AWS_ACCESS_KEY_ID to the "
+                "instance's role.",
+     .parse = parse_text,
+     .offset = MEMBER(s3.access_key_id),
+     .hidden = true},
+    {.name = "ARCHIVAL_S3_SECRET_ACCESS_KEY",
+     .allowed = "a secret key",
+     .meaning = "The secret key that belongs to the access key.",
+     .parse = parse_text,
+     .offset = MEMBER(s3.secret_access_key),
+     .hidden = true},
+    {.name = "ARCHIVAL_S3_SESSION_TOKEN",
+     .allowed = "a session token",
+     .meaning = "The session token, if the keys are temporary ones.",
+     .parse = parse_text,
+     .offset = MEMBER(s3.session_token),
+     .hidden = true},
+    {.name = "ARCHIVAL_S3_ADDRESSING",
+     .fallback = "auto",
+     .allowed = "auto, path, virtual",
+     .meaning = "How the bucket is named in requests: path (HOST/BUCKET), virtual (BUCKET.HOST) or "
+                "auto, which is path with an endpoint and virtual without.",
+     .parse = parse_addressing,
+     .offset = MEMBER(s3.addressing)},
+    {.name = "ARCHIVAL_S3_SSE",
+     .fallback = "none",
+     .allowed = "none, AES256, aws:kms",
+     .meaning = "Encryption that the server is asked for: none (the bucket's default), AES256 or "
+                "aws:kms.",
+     .parse = parse_sse,
+     .offset = MEMBER(s3.sse)},
+    {.name = "ARCHIVAL_S3_SSE_KMS_KEY_ID",
+     .allowed = "a key's id or ARN",
+     .meaning = "The key for aws:kms. Default: the account's key for S3.",
+     .parse = parse_text,
+     .offset = MEMBER(s3.sse_kms_key_id)},
+    {.name = "ARCHIVAL_S3_STORAGE_CLASS",
+     .allowed = "a storage class of the server",
+     .meaning = "Storage class of new objects, such as STANDARD_IA. Default: the bucket's.",
+     .parse = parse_text,
+     .offset = MEMBER(s3.storage_class)},
+    {.name = "ARCHIVAL_S3_CA_FILE",
+     .allowed = "a file's path",
+     .meaning = "Certificates (PEM) that the server's certificate is checked with. Default: the "
+                "system's.",
+     .parse = parse_text,
+     .offset = MEMBER(s3.ca_file)},
+    {.name = "ARCHIVAL_S3_TIMEOUT",
+     .fallback = "120",
+     .allowed = "2 to 3600",
+     .meaning = "Seconds after which an operation that the server doesn't answer fails, tries "
+                "included.",
+     .parse = parse_int,
+     .offset = MEMBER(s3.timeout_s),
+     .min = 2,
+     .max = 3600},
     {.name = "ARCHIVAL_RETENTION_DAYS",
      .fallback = "90",
      .allowed = "0 to 36500",
@@ -343,6 +441,10 @@ static const struct variable variables[] = {
     {.name = "PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSERVICE, ...",
      .allowed = "",
      .meaning = "As libpq has them, from the environment or the env file."},
+    {.name = "AWS_ACCESS_KEY_ID, AWS_PROFILE, AWS_ROLE_ARN, ...",
+     .allowed = "",
+     .meaning = "As Amazon's tools have them, from the environment or the env file: where S3 "
+                "credentials come from if ARCHIVAL_S3_ACCESS_KEY_ID isn't set."},
 };
 
 /* Where a value was found. */
@@ -428,6 +530,62 @@ static enum amber_rc level_check(struct amber_config *c, const struct source *s,
     return err->code;
 }
 
+/* Type and path must fit; a path that names a bucket is enough. */
+static enum amber_rc storage_check(struct amber_config *c, const struct source *type,
+                                   struct amber_err *err)
+{
+    bool s3 = strcmp(c->storage_type, "s3") == 0, bucket = is_bucket_path(c->path);
+    if (s3 == bucket)
+        return AMBER_OK;
+    if (s3)
+        return amber_fail(err, AMBER_E_INVALID,
+                          "ARCHIVAL_STORAGE_TYPE is s3, so ARCHIVAL_PATH must be s3://BUCKET or "
+                          "s3://BUCKET/PREFIX");
+    if (type->value)
+        return amber_fail(err, AMBER_E_INVALID,
+                          "ARCHIVAL_STORAGE_TYPE is local and ARCHIVAL_PATH names a bucket: set "
+                          "ARCHIVAL_STORAGE_TYPE=s3, or leave it out");
+    free(c->storage_type);
+    return amber_strdup("s3", &c->storage_type, err);
+}
+
+enum amber_rc amber_config_set_path(struct amber_config *c, const char *path,
+                                    struct amber_err *err)
+{
+    AMBER_AUTO_FREE char *type = NULL, *copy = NULL;
+    enum amber_rc rc = amber_strdup(path, &copy, err);
+    if (!rc)
+        rc = amber_strdup(is_bucket_path(path) ? "s3" : "local", &type, err);
+    if (rc)
+        return rc;
+    free(c->path);
+    free(c->storage_type);
+    c->path = amber_steal(&copy);
+    c->storage_type = amber_steal(&type);
+    return AMBER_OK;
+}
+
+void amber_config_store(const struct amber_config *c, struct amber_store_config *out,
+                        struct amber_s3_config *out_s3)
+{
+    *out_s3 = (struct amber_s3_config){
+        .region = c->s3.region,
+        .endpoint = c->s3.endpoint,
+        .access_key_id = c->s3.access_key_id,
+        .secret_access_key = c->s3.secret_access_key,
+        .session_token = c->s3.session_token,
+        .sse_kms_key_id = c->s3.sse_kms_key_id,
+        .storage_class = c->s3.storage_class,
+        .ca_file = c->s3.ca_file,
+        .addressing = c->s3.addressing,
+        .sse = c->s3.sse,
+        .timeout_s = (unsigned)c->s3.timeout_s,
+        .orphan_s = (int64_t)c->orphan_days * 86400,
+    };
+    *out = (struct amber_store_config){
+        .type = c->storage_type, .path = c->path, .s3 = out_s3, .dir_fd = -1};
+}
+
 /* Where the cache is if nothing is said. A service without a home has the system's folder. */
 static enum amber_rc cache_path_default(char *const *environ_list, char **out,
                                         struct amber_err *err)
@@ -482,15 +640,17 @@ static enum amber_rc names_check(char *const *environ_list, const struct amber_e
     return rc;
 }
 
-/* libpq reads its variables from the process's environment: what the file says goes there. */
-static enum amber_rc libpq_export(char *const *environ_list, const struct amber_env *env,
+/* libpq reads its variables from the process's environment, and S3 credentials are looked for there:
+ * what the file says goes there. */
+static enum amber_rc export_others(char *const *environ_list, const struct amber_env *env,
                                   struct amber_err *err)
 {
     for (size_t i = 0; i < env->n; i++) {
         const struct amber_env_entry *e = &env->items[i];
-        bool libpq = strncmp(e->name, "PG", 2) == 0 && isupper((unsigned char)e->name[2]);
-        const char *set = libpq ? environ_find(environ_list, e->name) : NULL;
-        if (libpq && *e->value && !(set && *set) && setenv(e->name, e->value, 1))
+        bool other = (strncmp(e->name, "PG", 2) == 0 && isupper((unsigned char)e->name[2])) ||
+                     strncmp(e->name, "AWS_", 4) == 0;
+        const char *set = other ? environ_find(environ_list, e->name) : NULL;
+        if (other && *e->value && !(set && *set) && setenv(e->name, e->value, 1))
             return amber_fail_nomem(err, "the environment", strlen(e->value));
     }
     return AMBER_OK;
@@ -502,7 +662,7 @@ enum amber_rc amber_config_load(const char *env_file, char *const *environ_list,
 {
     struct amber_env env AMBER_CLEANUP(amber_env_clear) = {0};
     struct amber_config c AMBER_CLEANUP(amber_config_clear) = {.compression_level = LEVEL_UNSET};
-    struct source level = {0};
+    struct source level = {0}, type = {0};
 
     enum amber_rc rc = env_file ? amber_env_load(env_file, &env, warnings, err) : AMBER_OK;
     for (size_t i = 0; !rc && i < amber_countof(variables); i++) {
@@ -510,16 +670,20 @@ enum amber_rc amber_config_load(const char *env_file, char *const *environ_list,
         rc = variable_load(&variables[i], &s, &c, err);
         if (variables[i].offset == MEMBER(compression_level))
             level = s;
+        if (variables[i].offset == MEMBER(storage_type))
+            type = s;
     }
     if (!rc)
         rc = level_check(&c, &level, err);
+    if (!rc)
+        rc = storage_check(&c, &type, err);
     if (!rc && !c.cache_path)
         rc = cache_path_default(environ_list, &c.cache_path, err);
     if (!rc)
         rc = names_check(environ_list, &env, env_file, warnings, err);
     /* Last: it may move the list that environ_list is. */
     if (!rc)
-        rc = libpq_export(environ_list, &env, err);
+        rc = export_others(environ_list, &env, err);
     if (rc)
         return rc;
     *out = c;
@@ -536,6 +700,14 @@ void amber_config_clear(struct amber_config *c)
     free(c->cache_path);
     free(c->jobs_file);
     free(c->database_url);
+    free(c->s3.region);
+    free(c->s3.endpoint);
+    free(c->s3.access_key_id);
+    free(c->s3.secret_access_key);
+    free(c->s3.session_token);
+    free(c->s3.sse_kms_key_id);
+    free(c->s3.storage_class);
+    free(c->s3.ca_file);
     *c = (struct amber_config){0};
 }
 

@@ -306,7 +306,7 @@ static enum amber_rc fstab_apply(struct parsing *p, struct amber_err *err)
     enum amber_rc rc = AMBER_OK;
     if (!p->opt.source) /* -o fsname says it better */
         rc = amber_strdup(source, &p->opt.source, err);
-    if (!rc && source[0] == '/')
+    if (!rc && (source[0] == '/' || strncasecmp(source, "s3://", 5) == 0))
         rc = amber_strdup(source, &p->opt.store_path, err);
     return rc;
 }

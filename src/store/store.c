@@ -11,25 +11,21 @@
 static const struct driver {
     const char *type;
     enum amber_rc (*open)(const struct amber_store_config *cfg, struct amber_store **out,
-                          struct amber_err *err); /* NULL: not built yet */
+                          struct amber_err *err);
 } drivers[] = {
     {"local", amber_store_local_open},
-    {"s3", NULL},
+    {"s3", amber_store_s3_open},
 };
 
 enum amber_rc amber_store_open(const struct amber_store_config *cfg, struct amber_store **out,
                                struct amber_err *err)
 {
     for (size_t i = 0; i < amber_countof(drivers); i++) {
-        if (strcmp(drivers[i].type, cfg->type) != 0)
-            continue;
-        if (!drivers[i].open)
-            return amber_fail(err, AMBER_E_UNSUPPORTED,
-                              "ARCHIVAL_STORAGE_TYPE=%s is not built yet; use local", cfg->type);
-        return drivers[i].open(cfg, out, err);
+        if (strcmp(drivers[i].type, cfg->type) == 0)
+            return drivers[i].open(cfg, out, err);
     }
-    return amber_fail(err, AMBER_E_INVALID, "ARCHIVAL_STORAGE_TYPE=%s is not known; use local",
-                      cfg->type);
+    return amber_fail(err, AMBER_E_INVALID,
+                      "ARCHIVAL_STORAGE_TYPE=%s is not known; use local or s3", cfg->type);
 }
 
 void amber_store_free(struct amber_store *st)

@@ -11,5 +11,7 @@
 
 enum amber_rc amber_store_local_open(const struct amber_store_config *cfg, struct amber_store **out,
                                      struct amber_err *err) AMBER_MUST_CHECK;
+enum amber_rc amber_store_s3_open(const struct amber_store_config *cfg, struct amber_store **out,
+                                  struct amber_err *err) AMBER_MUST_CHECK;
 
 #endif

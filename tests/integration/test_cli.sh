@@ -45,7 +45,7 @@ test_wrong_configuration_is_refused_by_name() {
     bad_value "ARCHIVAL_PERIOD=fortnight" ARCHIVAL_PERIOD fortnight quarter
     bad_value "ARCHIVAL_ENABLED=perhaps" ARCHIVAL_ENABLED perhaps
     bad_value "ARCHIVAL_SCHEDULE_CRON=0 25 * * *" ARCHIVAL_SCHEDULE_CRON hour 25
-    bad_value "ARCHIVAL_STORAGE_TYPE=s3" ARCHIVAL_STORAGE_TYPE 'not built yet'
+    bad_value "ARCHIVAL_STORAGE_TYPE=ftp" ARCHIVAL_STORAGE_TYPE 'allowed: local, s3'
     bad_value "ARCHIVAL_FORMAT=parquet" ARCHIVAL_FORMAT 'not built yet'
     bad_value "this line has no equals sign" "$ENVFILE"
 }

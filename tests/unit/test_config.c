@@ -189,6 +189,12 @@ static void wrong_values_are_refused_with_name_value_and_allowed(void **state)
         {"ARCHIVAL_CACHE_BYTES=-1", "allowed: 8M to 1024G"},
         {"ARCHIVAL_CACHE_PATH=cache", "is \"cache\": allowed: an absolute path"},
         {"ARCHIVAL_CACHE_DISK_BYTES=-1", "allowed: 0 to 16384G"},
+        {"ARCHIVAL_STORAGE_TYPE=ftp", "is \"ftp\": allowed: local, s3"},
+        {"ARCHIVAL_STORAGE_TYPE=s3", "so ARCHIVAL_PATH must be s3://BUCKET"},
+        {"ARCHIVAL_PATH=s3://key:hunter2@bucket", "ARCHIVAL_PATH is not usable: allowed: a folder"},
+        {"ARCHIVAL_S3_ADDRESSING=dns", "is \"dns\": allowed: auto, path, virtual"},
+        {"ARCHIVAL_S3_SSE=yes", "is \"yes\": allowed: none, AES256, aws:kms"},
+        {"ARCHIVAL_S3_TIMEOUT=1", "is \"1\": allowed: 2 to 3600"},
         {"ARCHIVAL_LOG_LEVEL=loud", "allowed: error, warn, info, debug"},
         {"ARCHIVAL_ORPHAN_DAYS=x", "allowed: 0 to 36500"},
         {"DATABASE_URL=postgresql+asyncpg://u:hunter2@h/d", "DATABASE_URL is not usable: allowed: "
@@ -200,15 +206,72 @@ static void wrong_values_are_refused_with_name_value_and_allowed(void **state)
         assert_refused(cases[i][0], AMBER_E_INVALID, cases[i][1]);
 }
 
+static void path_of_a_bucket_means_s3(void **state)
+{
+    struct amber_store_config sc;
+    struct amber_s3_config s3;
+    (void)state;
+    struct amber_config c AMBER_CLEANUP(amber_config_clear) =
+        good(NULL, "ARCHIVAL_PATH=s3://bucket/some/prefix\n"
+                   "ARCHIVAL_S3_REGION=eu-central-1\n"
+                   "ARCHIVAL_S3_ENDPOINT=http://127.0.0.1:9000\n"
+                   "ARCHIVAL_S3_ACCESS_KEY_ID=key\n"
+                   "ARCHIVAL_S3_SECRET_ACCESS_KEY=hunter2\n"
+                   "ARCHIVAL_S3_SESSION_TOKEN=token\n"
+                   "ARCHIVAL_S3_ADDRESSING=virtual\n"
+                   "ARCHIVAL_S3_SSE=AWS:KMS\n"
+                   "ARCHIVAL_S3_SSE_KMS_KEY_ID=kms\n"
+                   "ARCHIVAL_S3_STORAGE_CLASS=STANDARD_IA\n"
+                   "ARCHIVAL_S3_CA_FILE=/etc/ca.pem\n"
+                   "ARCHIVAL_S3_TIMEOUT=30\n"
+                   "ARCHIVAL_ORPHAN_DAYS=2\n");
+    amber_config_store(&c, &sc, &s3);
+    assert_string_equal(sc.type, "s3");
+    assert_string_equal(sc.path, "s3://bucket/some/prefix");
+    assert_ptr_equal(sc.s3, &s3);
+    assert_string_equal(s3.region, "eu-central-1");
+    assert_string_equal(s3.endpoint, "http://127.0.0.1:9000");
+    assert_string_equal(s3.access_key_id, "key");
+    assert_string_equal(s3.secret_access_key, "hunter2");
+    assert_string_equal(s3.session_token, "token");
+    assert_int_equal(s3.addressing, AMBER_S3_VIRTUAL);
+    assert_int_equal(s3.sse, AMBER_S3_SSE_KMS);
+    assert_string_equal(s3.sse_kms_key_id, "kms");
+    assert_string_equal(s3.storage_class, "STANDARD_IA");
+    assert_string_equal(s3.ca_file, "/etc/ca.pem");
+    assert_int_equal(s3.timeout_s, 30);
+    assert_int_equal(s3.orphan_s, 2 * 86400);
+}
+
+static void type_local_with_a_buckets_path_is_refused(void **state)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    struct amber_buf warnings AMBER_AUTO_BUF = AMBER_BUF_INIT(65536);
+    struct amber_config c;
+    (void)state;
+    assert_int_equal(load(NULL, "ARCHIVAL_STORAGE_TYPE=local\nARCHIVAL_PATH=s3://bucket\n", &c,
+                          &warnings, &err),
+                     AMBER_E_INVALID);
+    assert_non_null(strstr(err.text, "set ARCHIVAL_STORAGE_TYPE=s3"));
+}
+
+static void other_path_brings_its_type(void **state)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    struct amber_config c AMBER_CLEANUP(amber_config_clear) = good(NULL, NULL);
+    (void)state;
+    assert_int_equal(amber_config_set_path(&c, "s3://bucket", &err), AMBER_OK);
+    assert_string_equal(c.storage_type, "s3");
+    assert_int_equal(amber_config_set_path(&c, "/srv", &err), AMBER_OK);
+    assert_string_equal(c.storage_type, "local");
+    assert_string_equal(c.path, "/srv");
+}
+
 static void formats_to_come_are_refused_as_not_built_yet(void **state)
 {
     (void)state;
-    assert_refused("ARCHIVAL_STORAGE_TYPE=s3", AMBER_E_UNSUPPORTED,
-                   "ARCHIVAL_STORAGE_TYPE is \"s3\": not built yet");
     assert_refused("ARCHIVAL_FORMAT=parquet", AMBER_E_UNSUPPORTED,
                    "ARCHIVAL_FORMAT is \"parquet\": not built yet");
-    assert_refused("ARCHIVAL_PATH=s3://key:hunter2@bucket", AMBER_E_UNSUPPORTED,
-                   "S3 storage is not built yet");
 }
 
 static void wrong_value_in_file_names_file_and_line(void **state)
@@ -325,6 +388,9 @@ int main(void)
         cmocka_unit_test(every_variable_in_a_file_is_taken),
         cmocka_unit_test(environment_wins_over_file_unless_empty),
         cmocka_unit_test(wrong_values_are_refused_with_name_value_and_allowed),
+        cmocka_unit_test(path_of_a_bucket_means_s3),
+        cmocka_unit_test(type_local_with_a_buckets_path_is_refused),
+        cmocka_unit_test(other_path_brings_its_type),
         cmocka_unit_test(formats_to_come_are_refused_as_not_built_yet),
         cmocka_unit_test(wrong_value_in_file_names_file_and_line),
         cmocka_unit_test(missing_env_file_is_not_found),

@@ -103,18 +103,6 @@ static void every_call_with_bad_key_is_invalid(void **state)
     assert_null(p);
 }
 
-static void open_with_s3_is_unsupported(void **state)
-{
-    struct amber_store_config cfg = {.type = "s3", .path = "s3://bucket", .dir_fd = -1};
-    struct amber_err err = AMBER_ERR_INIT;
-    struct amber_store *st = NULL;
-
-    (void)state;
-    assert_int_equal(amber_store_open(&cfg, &st, &err), AMBER_E_UNSUPPORTED);
-    assert_non_null(strstr(err.text, "ARCHIVAL_STORAGE_TYPE=s3 is not built yet"));
-    assert_null(st);
-}
-
 static void open_with_unknown_type_is_invalid(void **state)
 {
     struct amber_store_config cfg = {.type = "ftp", .path = "/", .dir_fd = -1};
@@ -179,7 +167,6 @@ int main(void)
         cmocka_unit_test(key_check_of_good_keys_is_ok),
         cmocka_unit_test(key_check_of_bad_keys_is_invalid),
         cmocka_unit_test_setup_teardown(every_call_with_bad_key_is_invalid, setup, teardown),
-        cmocka_unit_test(open_with_s3_is_unsupported),
         cmocka_unit_test(open_with_unknown_type_is_invalid),
         cmocka_unit_test_setup_teardown(get_appends_and_respects_the_ceiling, setup, teardown),
         cmocka_unit_test_setup_teardown(read_past_the_end_is_corrupt, setup, teardown),
