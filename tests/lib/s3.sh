@@ -5,7 +5,11 @@
 #                      S3_BUCKET, S3_ACCESS_KEY, S3_SECRET_KEY of this one; killed and removed at
 #                      the end. In memory, unless S3_STORE=bluestore stands before the call.
 #   s3_env             the program's configuration for it, for an env file
-#   s3 ARGUMENTS...    tests/lib/s3.py, a client that isn't the program's
+#   s3 ARGUMENTS...    tests/lib/s3.py, a client that isn't the program's, past any proxy
+#   s3_proxy_start     tests/lib/s3_proxy.c before the server: S3_ENDPOINT is the proxy's now, which
+#                      logs all requests in $S3_LOG
+#   s3_fault RULE...   the proxy's rules from now on, counted anew; none without a RULE
+#   s3_requests REGEX  how many lines of $S3_LOG match (METHOD TARGET STATUS FAULT RANGE)
 #
 # The first costs 2 to 3 s: once in a test file, before tap_run.
 
@@ -36,4 +40,27 @@ ARCHIVAL_S3_SECRET_ACCESS_KEY=$S3_SECRET_KEY
 END
 }
 
-s3() { python3 "$lib/s3.py" "$@"; }
+s3() { S3_ENDPOINT=${S3_DIRECT:-$S3_ENDPOINT} python3 "$lib/s3.py" "$@"; }
+
+S3_RULES=$T/s3.rules
+S3_LOG=$T/s3.log
+s3_proxy_start() {
+    local port ready pid
+    : >"$S3_LOG"
+    s3_fault
+    exec {ready}< <(exec "${S3_PROXY:?names the proxy}" "${S3_ENDPOINT##*:}" "$S3_RULES" "$S3_LOG")
+    pid=$!
+    at_exit "kill $pid"
+    read -r _ port <&"$ready" && [ -n "$port" ] || {
+        echo "Bail out! the S3 proxy doesn't start"
+        exit 1
+    }
+    S3_DIRECT=$S3_ENDPOINT
+    S3_ENDPOINT=http://127.0.0.1:$port
+}
+
+s3_fault() {
+    printf '%s\n' "$@" | grep . >"$S3_RULES.new"
+    mv "$S3_RULES.new" "$S3_RULES"
+}
+s3_requests() { grep -cE -- "$1" "$S3_LOG"; }

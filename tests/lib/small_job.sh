@@ -85,14 +85,3 @@ next_run_completes() {
         "$(find "$STORE/.amberfs/commits" -name '*.json' -printf '%f\n' | sed 's/\.json$//' | sort)"
     assert_status 0 amberfs verify --all
 }
-
-# wait_until COMMAND...: until it succeeds; gives up after about 20 s.
-wait_until() {
-    local i
-    for ((i = 0; i < 400; i++)); do
-        "$@" >/dev/null 2>&1 && return 0
-        sleep 0.05
-    done
-    fail "waited in vain for: $*"
-    return 1
-}

@@ -117,3 +117,14 @@ assert_status() {
     head -n 20 "$T/.out" "$T/.msg" | sed 's/^/#   /'
     return 1
 }
+
+# wait_until COMMAND...: until it succeeds; gives up after about 20 s.
+wait_until() {
+    local i
+    for ((i = 0; i < 400; i++)); do
+        "$@" >/dev/null 2>&1 && return 0
+        sleep 0.05
+    done
+    fail "waited in vain for: $*"
+    return 1
+}
