@@ -44,13 +44,13 @@ enum amber_rc amber_cache_dir_put(const struct amber_cache_dir *d, const char *n
 /* What is damaged goes. One that isn't there is no error. */
 void amber_cache_dir_remove(const struct amber_cache_dir *d, const char *name);
 /*
- * Remove the files below folder ("blocks") that were used least recently until at most keep_bytes
- * are left; unfinished files of dead writers go the same way.
+ * If the files below folder ("blocks") have more than max_bytes, remove those that were used least
+ * recently until at most keep_bytes are left; unfinished files of dead writers go the same way.
  * shape   *out_bytes: what is left
  * errors  IO, NOMEM, DENIED as of open
  */
 enum amber_rc amber_cache_dir_trim(const struct amber_cache_dir *d, const char *folder,
-                                   uint64_t keep_bytes, uint64_t *out_bytes,
-                                   struct amber_err *err) AMBER_MUST_CHECK;
+                                   uint64_t max_bytes, uint64_t keep_bytes,
+                                   uint64_t *out_bytes, struct amber_err *err) AMBER_MUST_CHECK;
 
 #endif

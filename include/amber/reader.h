@@ -20,6 +20,10 @@ struct amber_cache;
  * there; borrowed. */
 enum amber_rc amber_cache_new(size_t bytes, struct amber_pool *pool, struct amber_cache **out,
                               struct amber_err *err) AMBER_MUST_CHECK;
+/* Keep stored blocks of remote stores on disk too: for readers that are opened from now on. disk is
+ * borrowed until the cache is freed; NULL: none. */
+struct amber_disk_cache;
+void amber_cache_use_disk(struct amber_cache *c, struct amber_disk_cache *disk);
 void amber_cache_free(struct amber_cache *c); /* all readers closed before; NULL allowed */
 struct amber_cache_stats {
     uint64_t hits, misses, evictions, failures, bytes, blocks_decoded;

@@ -34,6 +34,7 @@ struct amber_store_traits {
     size_t best_read_bytes;   /* size of a read that gets full speed */
     unsigned prefetch_depth;  /* reads worth having under way for one sequential reader */
     bool can_remove;
+    bool remote;              /* reads cross a network: verified blocks are worth a disk cache */
 };
 
 enum amber_open_flags {
@@ -63,7 +64,8 @@ struct amber_store_ops {
                               struct amber_err *err);
     enum amber_rc (*put_write)(struct amber_put *p, const void *data, size_t len,
                                struct amber_err *err);
-    /* Durable under its name, or an error and the name is as before. Ends the put either way. */
+    /* Durable under its name, or an error and the name is as before. Ends the put either way. An
+     * object that has the name is EXISTS, unless p->replace: then it gives way, in one step. */
     enum amber_rc (*put_commit)(struct amber_put *p, struct amber_object_info *out,
                                 struct amber_err *err);
     void (*put_abort)(struct amber_put *p);
@@ -71,9 +73,12 @@ struct amber_store_ops {
     void (*free)(struct amber_store *st);
 };
 
+struct amber_copies; /* copies.h */
+
 /* Base of every driver's store, object and put; drivers embed these as first member. */
 struct amber_store {
     const struct amber_store_ops *ops;
+    struct amber_copies *copies; /* NULL: a store of one copy */
 };
 struct amber_object {
     struct amber_store *store;
@@ -81,6 +86,7 @@ struct amber_object {
 };
 struct amber_put {
     struct amber_store *store;
+    bool replace; /* set by amber_put_replace */
 };
 
 enum amber_s3_addressing {
@@ -156,6 +162,14 @@ enum amber_rc amber_store_list(struct amber_store *st, const char *prefix,
  * name, and the bytes must be written anew by a new put) */
 enum amber_rc amber_put_open(struct amber_store *st, const char *key, struct amber_put **out,
                              struct amber_err *err) AMBER_MUST_CHECK;
+/*
+ * The one exception from "never overwritten": as amber_put_open, but the commit takes the place of
+ * an object of that name, in one step. Only for repair, whose caller has found the object there
+ * damaged and writes bytes that it has verified. With versioning or Object Lock the bucket keeps
+ * the damaged one as an old version.
+ */
+enum amber_rc amber_put_replace(struct amber_store *st, const char *key, struct amber_put **out,
+                                struct amber_err *err) AMBER_MUST_CHECK;
 enum amber_rc amber_put_write(struct amber_put *p, const void *data, size_t len,
                               struct amber_err *err) AMBER_MUST_CHECK;
 enum amber_rc amber_put_commit(struct amber_put *p, struct amber_object_info *out_info,
@@ -183,6 +197,7 @@ struct amber_fault_plan {
     bool (*fails)(void); /* asked at each operation instead, if set; thread any */
     enum amber_rc code;
     bool flip_bit;
+    bool remote;    /* the store says that its reads cross a network */
     unsigned n_ops; /* out: operations seen so far */
 };
 enum amber_rc amber_store_fault_new(struct amber_store *inner, struct amber_fault_plan *plan,

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "amber/cancel.h"
+#include "amber/disk_cache.h"
 #include "amber/log.h"
 #include "amber/mount.h"
 #include "amber/reader.h"
@@ -44,6 +45,19 @@ enum amber_rc amber_app_configure(struct app *app, struct amber_err *err)
     return AMBER_OK;
 }
 
+/* Blocks of a remote store are kept on disk too. That this can't be is no reason not to read. */
+static void open_disk_cache(struct app *app)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+
+    if (!amber_store_traits(app->store)->remote || !app->cfg.cache_disk_bytes)
+        return;
+    if (amber_disk_cache_new(app->cfg.cache_path, app->cfg.cache_disk_bytes, &app->disk_cache,
+                             &err))
+        amber_warn("blocks aren't kept on disk: %s", err.text);
+    amber_cache_use_disk(app->cache, app->disk_cache);
+}
+
 enum amber_rc amber_app_open(struct app *app, bool read_only, bool create, int dir_fd,
                              struct amber_err *err)
 {
@@ -60,6 +74,7 @@ enum amber_rc amber_app_open(struct app *app, bool read_only, bool create, int d
         rc = amber_cache_new(app->cfg.cache_bytes, app->pool, &app->cache, err);
     if (rc)
         return rc;
+    open_disk_cache(app);
     app->ctx = (struct amber_context){
         .store = app->store,
         .pool = app->pool,
@@ -114,6 +129,7 @@ enum amber_rc amber_app_jobs(const struct app *app, struct amber_jobs **out, str
 void amber_app_close(struct app *app)
 {
     amber_cache_free(app->cache);
+    amber_disk_cache_free(app->disk_cache);
     amber_pool_free(app->pool);
     amber_store_free(app->store);
     amber_config_clear(&app->cfg);

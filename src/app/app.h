@@ -18,6 +18,7 @@ struct app {
     struct amber_store *store;
     struct amber_pool *pool;
     struct amber_cache *cache;
+    struct amber_disk_cache *disk_cache; /* NULL: the store isn't remote, or there is no room */
     struct amber_context ctx; /* its members are the app's */
 };
 

@@ -111,19 +111,3 @@ enum amber_rc amber_block_decode(struct block_scratch *s, const struct amber_par
         rc = amber_codec_decompress(*codec, stored, b->stored_len, raw, b->raw_len, err);
     return rc ? wrap_block(p, i, err) : AMBER_OK;
 }
-
-enum amber_rc amber_block_load(struct block_scratch *s, struct amber_object *o,
-                               const struct amber_part *p, size_t i, void *raw,
-                               struct amber_err *err)
-{
-    /* Plain blocks are read to where they are wanted; part_check has compared the lengths. */
-    if (p->codec == AMBER_CODEC_NONE)
-        return amber_block_fetch(o, p, i, raw, err);
-
-    enum amber_rc rc = amber_block_scratch_room(s, p->blocks[i].stored_len, err);
-    if (!rc)
-        rc = amber_block_fetch(o, p, i, s->stored, err);
-    if (!rc)
-        rc = amber_block_decode(s, p, i, s->stored, raw, err);
-    return rc;
-}

@@ -35,9 +35,5 @@ enum amber_rc amber_block_fetch(struct amber_object *o, const struct amber_part 
 enum amber_rc amber_block_decode(struct block_scratch *s, const struct amber_part *p, size_t i,
                                  const void *stored, void *raw,
                                  struct amber_err *err) AMBER_MUST_CHECK;
-/* Both: raw gets raw_len bytes. On failure raw's content is undefined. */
-enum amber_rc amber_block_load(struct block_scratch *s, struct amber_object *o,
-                               const struct amber_part *p, size_t i, void *raw,
-                               struct amber_err *err) AMBER_MUST_CHECK;
 
 #endif

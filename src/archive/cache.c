@@ -42,6 +42,11 @@ enum amber_rc amber_cache_new(size_t bytes, struct amber_pool *pool, struct ambe
     return AMBER_OK;
 }
 
+void amber_cache_use_disk(struct amber_cache *c, struct amber_disk_cache *disk)
+{
+    c->disk = disk;
+}
+
 static void entry_free(struct cache_entry *e)
 {
     pthread_cond_destroy(&e->done);

@@ -37,6 +37,7 @@ struct amber_cache {
     pthread_mutex_t lock;
     pthread_cond_t idle; /* a reader's last stream went */
     struct amber_pool *pool;
+    struct amber_disk_cache *disk; /* borrowed; NULL: none */
     size_t budget;                 /* bytes */
     size_t bytes;                  /* of all entries, free ones included */
     size_t ahead_bytes;            /* of entries that nobody used yet */

@@ -4,21 +4,25 @@
  * Written once, by whoever is first. An unknown write flag makes the whole store read-only.
  */
 #include "amber/manifest.h"
+
+#include "amber/copies.h"
 #include "document_priv.h"
 
 #define IDENTITY_KEY AMBER_META_DIR "/store.json"
 #define IDENTITY_FORMAT "amberfs-store"
 #define IDENTITY_BYTES_MAX (1024U * 1024U)
 
-enum amber_rc amber_store_identity_get(struct amber_store *st, struct amber_store_identity *out,
-                                       struct amber_err *err)
+static enum amber_rc get_from_copy(void *arg, unsigned copy, struct amber_store *store,
+                                   struct amber_err *err)
 {
+    struct amber_store_identity *out = arg;
     AMBER_AUTO_BUF struct amber_buf text = AMBER_BUF_INIT(IDENTITY_BYTES_MAX);
     AMBER_CLEANUP(amber_doc_free) json_t *doc = NULL;
     struct amber_store_identity id = {0};
     struct doc_node root;
-    enum amber_rc rc = amber_store_get(st, IDENTITY_KEY, &text, err);
+    enum amber_rc rc = amber_store_get(store, IDENTITY_KEY, &text, err);
 
+    (void)copy;
     if (rc)
         return rc;
     rc = amber_doc_open(text.data ? text.data : "", text.len, IDENTITY_FORMAT, &doc, &root,
@@ -31,6 +35,12 @@ enum amber_rc amber_store_identity_get(struct amber_store *st, struct amber_stor
         return amber_wrap(err, IDENTITY_KEY);
     *out = id;
     return AMBER_OK;
+}
+
+enum amber_rc amber_store_identity_get(struct amber_store *st, struct amber_store_identity *out,
+                                       struct amber_err *err)
+{
+    return amber_copies_try(st, get_from_copy, out, err);
 }
 
 enum amber_rc amber_store_identity_put(struct amber_store *st,

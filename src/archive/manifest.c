@@ -12,6 +12,7 @@
 
 #include "amber/calendar.h"
 #include "document_priv.h"
+#include "source_priv.h"
 
 const char *const amber_block_words[3] = {[AMBER_BLOCK_HEADER] = "header",
                                           [AMBER_BLOCK_DATA] = "data",
@@ -420,28 +421,44 @@ static enum amber_rc check_digest(struct amber_store *st, const char *key,
                       found, want);
 }
 
+struct manifest_wanted {
+    struct amber_store *st; /* all copies */
+    const char *key;
+    const struct amber_sha256 *expected;
+    struct amber_manifest *out;
+};
+
+static enum amber_rc get_from_copy(void *arg, unsigned copy, struct amber_store *store,
+                                   struct amber_err *err)
+{
+    const struct manifest_wanted *w = arg;
+    AMBER_AUTO_BUF struct amber_buf text = AMBER_BUF_INIT(AMBER_MANIFEST_MAX);
+    AMBER_CLEANUP(amber_manifest_clear) struct amber_manifest m = {0};
+    enum amber_rc rc = amber_store_get(store, w->key, &text, err);
+
+    /* Bytes that don't have the recorded digest are parsed all the same: the parser is made for
+     * anything, and only a rebuilt manifest is let through. */
+    if (!rc)
+        rc = amber_manifest_parse(text.data, text.len, &m, err);
+    if (!rc)
+        rc = check_belongs(w->key, &m, err);
+    if (!rc && w->expected)
+        rc = check_digest(store, w->key, &m, &text, w->expected, err);
+    if (rc) {
+        amber_wrap(err, "manifest %s", w->key);
+        amber_copy_warn(w->st, copy, err);
+        return rc;
+    }
+    *w->out = m;
+    m = (struct amber_manifest){0};
+    return AMBER_OK;
+}
+
 enum amber_rc amber_manifest_get(struct amber_store *st, const char *key,
                                  const struct amber_sha256 *expected, struct amber_manifest *out,
                                  struct amber_err *err)
 {
-    AMBER_AUTO_BUF struct amber_buf text = AMBER_BUF_INIT(AMBER_MANIFEST_MAX);
-    AMBER_CLEANUP(amber_manifest_clear) struct amber_manifest m = {0};
-    enum amber_rc rc = amber_store_get(st, key, &text, err);
+    struct manifest_wanted w = {.st = st, .key = key, .expected = expected, .out = out};
 
-    if (rc)
-        return rc;
-    /* Bytes that don't have the recorded digest are parsed all the same: the parser is made for
-     * anything, and only a rebuilt manifest is let through. */
-    rc = amber_manifest_parse(text.data, text.len, &m, err);
-    if (!rc)
-        rc = check_belongs(key, &m, err);
-    if (!rc && expected)
-        rc = check_digest(st, key, &m, &text, expected, err);
-    if (rc) {
-        amber_wrap(err, "manifest %s", key);
-        return rc;
-    }
-    *out = m;
-    m = (struct amber_manifest){0};
-    return AMBER_OK;
+    return amber_copies_try(st, get_from_copy, &w, err);
 }

@@ -8,6 +8,7 @@
 
 #include "amber/manifest.h"
 #include "document_priv.h"
+#include "source_priv.h"
 
 #define MARKER_FORMAT "amberfs-commit"
 #define MARKER_BYTES_MAX (16U * 1024U * 1024U)
@@ -132,28 +133,43 @@ static enum amber_rc marker_key(const char *run_id, char **out, struct amber_err
     return amber_asprintf(out, err, AMBER_META_DIR "/commits/%s.json", run_id);
 }
 
-enum amber_rc amber_marker_get(struct amber_store *st, const char *run_id, struct amber_marker *out,
-                               struct amber_err *err)
+struct marker_wanted {
+    struct amber_store *st; /* all copies */
+    const char *key, *run_id;
+    struct amber_marker *out;
+};
+
+static enum amber_rc get_from_copy(void *arg, unsigned copy, struct amber_store *store,
+                                   struct amber_err *err)
 {
+    const struct marker_wanted *w = arg;
     AMBER_AUTO_BUF struct amber_buf text = AMBER_BUF_INIT(MARKER_BYTES_MAX);
     AMBER_CLEANUP(amber_marker_clear) struct amber_marker m = {0};
-    AMBER_AUTO_FREE char *key = NULL;
-    enum amber_rc rc = marker_key(run_id, &key, err);
+    enum amber_rc rc = amber_store_get(store, w->key, &text, err);
 
-    if (!rc)
-        rc = amber_store_get(st, key, &text, err);
     if (rc)
         return rc;
     rc = parse(text.data ? text.data : "", text.len, &m, err);
-    if (!rc && strcmp(m.run_id, run_id) != 0)
+    if (!rc && strcmp(m.run_id, w->run_id) != 0)
         rc = amber_fail(err, AMBER_E_CORRUPT, "run_id: is %s, not what the name says", m.run_id);
     if (rc) {
-        amber_wrap(err, "commit marker %s", key);
+        amber_wrap(err, "commit marker %s", w->key);
+        amber_copy_warn(w->st, copy, err);
         return rc;
     }
-    *out = m;
+    *w->out = m;
     m = (struct amber_marker){0};
     return AMBER_OK;
+}
+
+enum amber_rc amber_marker_get(struct amber_store *st, const char *run_id, struct amber_marker *out,
+                               struct amber_err *err)
+{
+    AMBER_AUTO_FREE char *key = NULL;
+    enum amber_rc rc = marker_key(run_id, &key, err);
+    struct marker_wanted w = {.st = st, .key = key, .run_id = run_id, .out = out};
+
+    return rc ? rc : amber_copies_try(st, get_from_copy, &w, err);
 }
 
 /* Whether b, whose entries are sorted, says the same as a. */

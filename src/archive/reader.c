@@ -10,13 +10,30 @@
 
 #include <inttypes.h>
 
+static enum amber_rc load_block(struct amber_reader *r, struct block_scratch *s, size_t i,
+                                void *raw, struct amber_err *err)
+{
+    const struct amber_part *p = &r->part;
+
+    /* Plain blocks are read to where they are wanted; part_check has compared the lengths. */
+    if (p->codec == AMBER_CODEC_NONE)
+        return amber_source_fetch(r->source, i, raw, err);
+
+    enum amber_rc rc = amber_block_scratch_room(s, p->blocks[i].stored_len, err);
+    if (!rc)
+        rc = amber_source_fetch(r->source, i, s->stored, err);
+    if (!rc)
+        rc = amber_block_decode(s, p, i, s->stored, raw, err);
+    return rc;
+}
+
 enum amber_rc amber_reader_load(const struct cache_load *l, struct block_scratch *s, char *data,
                                 struct amber_err *err)
 {
     struct amber_reader *r = l->reader;
 
-    return l->stored ? amber_block_fetch(r->object, &r->part, l->block, data, err)
-                     : amber_block_load(s, r->object, &r->part, l->block, data, err);
+    return l->stored ? amber_source_fetch(r->source, l->block, data, err)
+                     : load_block(r, s, l->block, data, err);
 }
 
 struct cache_load amber_reader_load_of(struct amber_reader *r, size_t i)
@@ -28,28 +45,21 @@ enum amber_rc amber_reader_open_flags(struct amber_store *store, struct amber_pa
                                       struct amber_cache *cache, struct amber_reader **out,
                                       struct amber_err *err)
 {
-    struct amber_object_info info;
     struct amber_reader *r;
     enum amber_rc rc = amber_calloc(1, sizeof(*r), &r, err);
 
     if (rc)
         return rc;
+    r->part = *part; /* the source keeps its address */
     rc = amber_calloc(part->n_blocks, sizeof(struct cache_entry *), &r->slots, err);
     if (!rc)
-        rc = amber_object_open(store, part->key, flags, &r->object, &info, err);
-    if (!rc && info.size != part->stored_bytes)
-        rc = amber_fail(err, AMBER_E_CORRUPT,
-                        "%s: %" PRIu64 " bytes are stored, its manifest says %" PRIu64
-                        ": it was cut off or replaced, restore it from a copy",
-                        part->key, info.size, part->stored_bytes);
+        rc = amber_source_open(store, &r->part, flags, cache->disk, &r->source, err);
     if (rc) {
-        amber_object_close(r->object);
         free(r->slots);
         free(r);
         return rc;
     }
     r->cache = cache;
-    r->part = *part;
     *part = (struct amber_part){0};
     r->end_data = r->part.n_blocks;
     if (r->end_data > 0 && r->part.blocks[0].kind == AMBER_BLOCK_HEADER)
@@ -80,7 +90,7 @@ void amber_reader_close(struct amber_reader *r)
     amber_cache_drop(r->cache, r->slots, r->part.n_blocks);
     if (r->stored_slots)
         amber_cache_drop(r->cache, r->stored_slots, r->part.n_blocks);
-    amber_object_close(r->object);
+    amber_source_close(r->source);
     amber_part_clear(&r->part);
     free(r->stored_slots);
     free(r->slots);

@@ -5,10 +5,11 @@
 #define AMBER_READER_PRIV_H
 
 #include "cache_priv.h"
+#include "source_priv.h"
 
 struct amber_reader {
     struct amber_part part;      /* owned */
-    struct amber_object *object; /* owned */
+    struct block_source *source; /* owned */
     struct amber_cache *cache;
     size_t first_data, end_data;       /* data blocks: [first, end) */
     struct cache_entry **slots;        /* owned; n_blocks, guarded by the cache's lock */

@@ -344,7 +344,8 @@ static int by_use(const void *a, const void *b)
 }
 
 enum amber_rc amber_cache_dir_trim(const struct amber_cache_dir *d, const char *folder,
-                                   uint64_t keep_bytes, uint64_t *out_bytes, struct amber_err *err)
+                                   uint64_t max_bytes, uint64_t keep_bytes, uint64_t *out_bytes,
+                                   struct amber_err *err)
 {
     struct used_files files AMBER_CLEANUP(used_files_clear) = {0};
     AUTO_FD int dir = -1;
@@ -359,11 +360,12 @@ enum amber_rc amber_cache_dir_trim(const struct amber_cache_dir *d, const char *
         rc = collect(sub, "", &files, err);
     if (rc)
         return rc;
-    if (files.bytes > keep_bytes)
+    if (files.bytes > max_bytes) {
         qsort(files.items, files.n, sizeof(*files.items), by_use);
-    for (size_t i = 0; i < files.n && files.bytes > keep_bytes; i++) {
-        unlinkat(sub, files.items[i].name, 0);
-        files.bytes -= files.items[i].size;
+        for (size_t i = 0; i < files.n && files.bytes > keep_bytes; i++) {
+            unlinkat(sub, files.items[i].name, 0);
+            files.bytes -= files.items[i].size;
+        }
     }
     *out_bytes = files.bytes;
     return AMBER_OK;

@@ -140,6 +140,16 @@ enum amber_rc amber_put_open(struct amber_store *st, const char *key, struct amb
     return rc ? rc : st->ops->put_open(st, key, out, err);
 }
 
+enum amber_rc amber_put_replace(struct amber_store *st, const char *key, struct amber_put **out,
+                                struct amber_err *err)
+{
+    enum amber_rc rc = amber_put_open(st, key, out, err);
+
+    if (!rc)
+        (*out)->replace = true;
+    return rc;
+}
+
 enum amber_rc amber_put_write(struct amber_put *p, const void *data, size_t len,
                               struct amber_err *err)
 {

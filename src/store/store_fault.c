@@ -140,6 +140,7 @@ static enum amber_rc fault_put_commit(struct amber_put *base, struct amber_objec
     struct fault_put *p = (struct fault_put *)base;
     enum amber_rc rc = pass(fault(base->store), "put_commit", "", err);
 
+    p->inner->replace = base->replace;
     if (rc)
         amber_put_abort(p->inner);
     else
@@ -193,6 +194,7 @@ enum amber_rc amber_store_fault_new(struct amber_store *inner, struct amber_faul
         .remove = fault_remove,
         .free = fault_free,
     };
+    st->ops.traits.remote = st->ops.traits.remote || plan->remote;
     st->base.ops = &st->ops;
     st->inner = inner;
     st->plan = plan;

@@ -6,7 +6,8 @@
  *   2. fsync the file
  *   3. make the missing folders and fsync each parent, also of folders that were there: another
  *      put may have made one a moment ago and not have synced it yet
- *   4. rename without overwriting (link + unlink where the file system can't)
+ *   4. rename without overwriting (link + unlink where the file system can't); a repair's put
+ *      renames over the damaged object
  *   5. fsync the folder; if that fails, the name is taken back
  * After a failed fsync the kernel may have dropped the pages and will report success next time,
  * so nothing is ever synced twice: the bytes must come again through a new put.
@@ -124,16 +125,17 @@ void amber_local_put_abort(struct amber_put *base)
     end_put((struct local_put *)base, true);
 }
 
-/* Give the temporary file its name, if that is free. */
+/* Give the temporary file its name: if that is free, or in place of what has it (a repair). */
 static enum amber_rc name_object(struct local_put *p, int dir, const char *leaf,
                                  struct amber_err *err)
 {
     const char *store_name = local(p->base.store)->name;
 
-    if (renameat2(p->tmp_dir, p->tmp_name, dir, leaf, RENAME_NOREPLACE) == 0)
+    unsigned how = p->base.replace ? 0 : RENAME_NOREPLACE;
+    if (renameat2(p->tmp_dir, p->tmp_name, dir, leaf, how) == 0)
         return AMBER_OK;
     /* NFS and some others can't rename that way; a link never replaces anything either. */
-    if (errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP) {
+    if (!p->base.replace && (errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP)) {
         if (linkat(p->tmp_dir, p->tmp_name, dir, leaf, 0) == 0) {
             unlinkat(p->tmp_dir, p->tmp_name, 0);
             return AMBER_OK;
@@ -158,7 +160,8 @@ static enum amber_rc sync_file(struct local_put *p, struct amber_err *err)
     return rc;
 }
 
-/* Make the new name durable, or take it back. */
+/* Make the new name durable, or take it back; the object that a repair replaced is gone either
+ * way, and what is there now is sound. */
 static enum amber_rc sync_name(struct local_put *p, int dir, const char *leaf,
                                struct amber_err *err)
 {
@@ -166,7 +169,7 @@ static enum amber_rc sync_name(struct local_put *p, int dir, const char *leaf,
 
     if (!rc)
         rc = amber_local_sync_folder(dir, p->key, err);
-    if (rc)
+    if (rc && !p->base.replace)
         unlinkat(dir, leaf, 0);
     return rc;
 }

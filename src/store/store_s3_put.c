@@ -321,8 +321,10 @@ static enum amber_rc check_free(struct s3_put *p, struct amber_err *err)
 {
     struct amber_err why = AMBER_ERR_INIT;
     struct s3_answer a;
-    enum amber_rc rc = amber_s3_head(store_of(p), p->key, &a, &why);
 
+    if (p->base.replace)
+        return AMBER_OK;
+    enum amber_rc rc = amber_s3_head(store_of(p), p->key, &a, &why);
     if (rc == AMBER_E_NOT_FOUND)
         return AMBER_OK;
     if (!rc)
@@ -331,14 +333,16 @@ static enum amber_rc check_free(struct s3_put *p, struct amber_err *err)
     return rc;
 }
 
-/* A request that must not overwrite; anew without the header where the server doesn't know it. */
-static enum amber_rc call_if_free(struct s3_store *st, struct s3_call *c, struct s3_answer *a,
+/* A request that must not overwrite, unless it is a repair; anew without the header where the server
+ * doesn't know it. */
+static enum amber_rc call_if_free(struct s3_put *p, struct s3_call *c, struct s3_answer *a,
                                   struct amber_err *err)
 {
+    struct s3_store *st = store_of(p);
     struct s3_call guarded = *c;
     struct amber_err why = AMBER_ERR_INIT;
 
-    if (__atomic_load_n(&st->no_if_none_match, __ATOMIC_RELAXED))
+    if (p->base.replace || __atomic_load_n(&st->no_if_none_match, __ATOMIC_RELAXED))
         return amber_s3_call(st, c, a, err);
     amber_s3_header(&guarded, "if-none-match", "*");
     enum amber_rc rc = amber_s3_call(st, &guarded, a, &why);
@@ -380,7 +384,7 @@ static enum amber_rc put_whole(struct s3_put *p, struct amber_err *err)
         return rc;
     amber_s3_header(&c, "content-md5", md5);
     add_storage_headers(st, &c);
-    rc = call_if_free(st, &c, &a, err);
+    rc = call_if_free(p, &c, &a, err);
     if (rc == AMBER_E_EXISTS && !(a.repeated && has_these_bytes(p, c.body, len)))
         return fail_exists(p, err);
     if (rc == AMBER_E_EXISTS) {
@@ -431,7 +435,6 @@ static enum amber_rc check_completed(struct s3_put *p, const struct amber_buf *d
 static enum amber_rc complete_once(struct s3_put *p, const struct amber_buf *doc,
                                    struct s3_answer *a, struct amber_err *err)
 {
-    struct s3_store *st = store_of(p);
     AMBER_AUTO_BUF struct amber_buf q = AMBER_BUF_INIT(4U * UPLOAD_ID_MAX);
     AMBER_AUTO_BUF struct amber_buf answer = AMBER_BUF_INIT(S3_ERROR_BYTES);
     char md5[S3_MD5_BASE64];
@@ -446,7 +449,7 @@ static enum amber_rc complete_once(struct s3_put *p, const struct amber_buf *doc
     struct s3_call c = {.method = "POST", .key = p->key, .query = q.data, .body = doc->data,
                         .body_len = doc->len, .out = &answer};
     amber_s3_header(&c, "content-md5", md5);
-    rc = call_if_free(st, &c, a, err);
+    rc = call_if_free(p, &c, a, err);
     return rc ? rc : check_completed(p, &answer, err);
 }
 

@@ -196,7 +196,7 @@ static void folder_deleted_meanwhile_is_made_anew(void **state)
     put(f, "blocks/k", "two");
     assert_text(f, "blocks/k", "two");
     temp_folder_remove(f->path);
-    assert_int_equal(amber_cache_dir_trim(f->dir, "blocks", 0, &left, &err), AMBER_OK);
+    assert_int_equal(amber_cache_dir_trim(f->dir, "blocks", 0, 0, &left, &err), AMBER_OK);
     assert_int_equal(left, 0);
 }
 
@@ -220,7 +220,7 @@ static void put_no_room_leaves_nothing(void **state)
     assert_int_equal(rc, AMBER_E_LIMIT);
     assert_int_equal(err.sys_errno, EFBIG);
     assert_text(f, "blocks/k", "one");
-    assert_int_equal(amber_cache_dir_trim(f->dir, "blocks", 100, &left, &err), AMBER_OK);
+    assert_int_equal(amber_cache_dir_trim(f->dir, "blocks", 100, 100, &left, &err), AMBER_OK);
     assert_int_equal(left, 3);
 }
 
@@ -249,10 +249,12 @@ static void trim_removes_least_recently_used(void **state)
     set_used(f, "blocks/b/2", 2000);
     set_used(f, "blocks/a/3", 3000);
     assert_text(f, "blocks/a/1", "1234567890"); /* used now */
-    assert_int_equal(amber_cache_dir_trim(f->dir, "blocks", 20, &left, &err), AMBER_OK);
+    assert_int_equal(amber_cache_dir_trim(f->dir, "blocks", 29, 20, &left, &err), AMBER_OK);
     assert_int_equal(left, 20);
     assert_int_equal(get(f, "blocks/b/2", is, sizeof(is)), AMBER_E_NOT_FOUND);
-    assert_int_equal(amber_cache_dir_trim(f->dir, "blocks", 19, &left, &err), AMBER_OK);
+    assert_int_equal(amber_cache_dir_trim(f->dir, "blocks", 20, 0, &left, &err), AMBER_OK);
+    assert_int_equal(left, 20);
+    assert_int_equal(amber_cache_dir_trim(f->dir, "blocks", 19, 19, &left, &err), AMBER_OK);
     assert_int_equal(left, 10);
     assert_text(f, "blocks/a/1", "1234567890");
     assert_int_equal(get(f, "blocks/a/3", is, sizeof(is)), AMBER_E_NOT_FOUND);

@@ -172,6 +172,55 @@ static void put_of_taken_key_is_exists_and_overwrites_nothing(void **state)
     assert_int_equal(count_files(f->dir, ".amberfs/tmp"), 0);
 }
 
+static enum amber_rc replace(struct amber_store *st, const char *key, const char *text)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    struct amber_put *p = NULL;
+
+    assert_int_equal(amber_put_replace(st, key, &p, &err), AMBER_OK);
+    assert_int_equal(amber_put_write(p, text, strlen(text), &err), AMBER_OK);
+    return amber_put_commit(p, NULL, &err);
+}
+
+static void replace_takes_the_place_in_one_step(void **state)
+{
+    struct fixture *f = *state;
+    struct amber_err err = AMBER_ERR_INIT;
+    struct amber_object *o = NULL;
+    char buf[5];
+
+    assert_int_equal(put(f->st, "a/x", "first"), AMBER_OK);
+    assert_int_equal(amber_object_open(f->st, "a/x", AMBER_OPEN_CACHED, &o, NULL, &err), AMBER_OK);
+    assert_int_equal(replace(f->st, "a/x", "second"), AMBER_OK);
+    assert_true(holds(f->st, "a/x", "second"));
+    /* Who reads the old object goes on with it. */
+    assert_int_equal(amber_object_read(o, 0, buf, 5, &err), AMBER_OK);
+    assert_memory_equal(buf, "first", 5);
+    amber_object_close(o);
+    assert_int_equal(replace(f->st, "new/y", "text"), AMBER_OK);
+    assert_true(holds(f->st, "new/y", "text"));
+    assert_int_equal(count_files(f->dir, ".amberfs/tmp"), 0);
+}
+
+static void replace_that_fails_leaves_one_of_both_whole(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *point, *left;
+    } cases[] = {
+        {"put-fsync=error", "first"}, {"put-link=error", "first"}, {"put-linked=error", "second"}};
+
+    for (size_t i = 0; i < amber_countof(cases); i++) {
+        char key[] = {'k', (char)('0' + i), '\0'};
+        assert_int_equal(put(f->st, key, "first"), AMBER_OK);
+        amber_failpoint_set(cases[i].point);
+        assert_int_equal(replace(f->st, key, "second"), AMBER_E_IO);
+        amber_failpoint_set(NULL);
+        assert_true(holds(f->st, key, cases[i].left));
+    }
+    assert_int_equal(count_files(f->dir, ".amberfs/tmp"), 0);
+}
+
 static void put_below_a_file_fails(void **state)
 {
     struct fixture *f = *state;
@@ -787,6 +836,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(put_of_new_key_is_readable_and_leaves_no_temporary_file),
         TEST(put_of_taken_key_is_exists_and_overwrites_nothing),
+        TEST(replace_takes_the_place_in_one_step),
+        TEST(replace_that_fails_leaves_one_of_both_whole),
         TEST(put_below_a_file_fails),
         TEST(abort_leaves_nothing),
         TEST(failed_step_of_commit_leaves_nothing_and_second_put_works),
