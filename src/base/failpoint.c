@@ -1,5 +1,5 @@
 /*
- * failpoint.c - the one step at which a test wants this process to die, stop or fail.
+ * failpoint.c - the one step at which a test wants this process to die, stop, wait or fail.
  *
  * The environment is read at the first pass of any step. armed points at the wish, or is NULL in
  * every ordinary process. A wish that can't be understood fails each step: a test with a typing
@@ -7,6 +7,7 @@
  */
 #include "amber/failpoint.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,7 +15,7 @@
 
 #include "amber/mem.h"
 
-enum action { ACTION_KILL, ACTION_STOP, ACTION_ERROR, ACTION_BAD_SPEC };
+enum action { ACTION_KILL, ACTION_STOP, ACTION_ERROR, ACTION_PAUSE, ACTION_BAD_SPEC };
 
 static struct wish {
     char name[64];
@@ -28,7 +29,10 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static bool parse_action(const char *word, enum action *out)
 {
     static const char *const words[] = {
-        [ACTION_KILL] = "kill", [ACTION_STOP] = "stop", [ACTION_ERROR] = "error"};
+        [ACTION_KILL] = "kill",
+                                        [ACTION_STOP] = "stop",
+                                        [ACTION_ERROR] = "error",
+                                        [ACTION_PAUSE] = "pause"};
 
     for (size_t i = 0; i < amber_countof(words); i++) {
         if (strcmp(word, words[i]) == 0) {
@@ -81,6 +85,27 @@ void amber_failpoint_set(const char *spec)
     arm(spec);
 }
 
+/* The test has both FIFOs open for reading and writing: neither open nor read meets an end. */
+static enum amber_rc pause_here(const char *name, struct amber_err *err)
+{
+    const char *fifo = getenv("AMBER_FAILPOINT_FIFO");
+    char go[4096], byte;
+    int out = fifo ? open(fifo, O_WRONLY | O_CLOEXEC) : -1;
+
+    snprintf(go, sizeof(go), "%s.go", fifo ? fifo : "");
+    int in = out < 0 ? -1 : open(go, O_RDONLY | O_CLOEXEC);
+    bool told = in >= 0 && dprintf(out, "%s\n", name) > 0 && read(in, &byte, 1) == 1;
+    if (in >= 0)
+        close(in);
+    if (out >= 0)
+        close(out);
+    if (!told)
+        return amber_fail(err, AMBER_E_INVALID,
+                          "AMBER_FAILPOINT_FIFO names no two FIFOs to pause with; unset it and "
+                          "AMBER_FAILPOINT outside of tests");
+    return AMBER_OK;
+}
+
 enum amber_rc amber_failpoint(const char *name, struct amber_err *err)
 {
     pthread_once(&once, arm_from_environment);
@@ -88,7 +113,7 @@ enum amber_rc amber_failpoint(const char *name, struct amber_err *err)
         return AMBER_OK;
     if (armed->action == ACTION_BAD_SPEC)
         return amber_fail(err, AMBER_E_INVALID,
-                          "AMBER_FAILPOINT is not NAME[:N][=kill|stop|error]; unset it outside of "
+                          "AMBER_FAILPOINT is not NAME[:N][=kill|stop|error|pause]; unset it outside of "
                           "tests");
     if (strcmp(armed->name, name) != 0 ||
         __atomic_add_fetch(&armed->passed, 1, __ATOMIC_RELAXED) != armed->nth)
@@ -100,6 +125,8 @@ enum amber_rc amber_failpoint(const char *name, struct amber_err *err)
     case ACTION_STOP:
         kill(getpid(), SIGSTOP);
         break;
+    case ACTION_PAUSE:
+        return pause_here(name, err);
     case ACTION_ERROR:
     case ACTION_BAD_SPEC:
         return amber_fail(err, AMBER_E_IO, "failpoint %s", name);

@@ -289,12 +289,47 @@ static enum amber_rc settle_commit(struct attempt *t, struct amber_err *err)
                       t->run.run_id, why.text);
 }
 
+/* Deleting may have taken long, and a disk may have been unplugged or a folder removed since the
+ * archives were read back: what is about to be the only copy must still be in its place. */
+static enum amber_rc still_there(const struct attempt *t, const char *key, const uint64_t *bytes,
+                                 struct amber_err *err)
+{
+    struct amber_object_info info;
+    enum amber_rc rc = amber_store_stat(t->a->ctx->store, key, &info, err);
+    if (!rc && bytes && info.size != *bytes)
+        rc = amber_fail(err, AMBER_E_CORRUPT, "%s has %llu bytes, %llu were written", key,
+                        (unsigned long long)info.size, (unsigned long long)*bytes);
+    return rc ? amber_wrap(err, "the new archive is gone or changed before its rows are, so they "
+                                "stay in the database; is the store mounted, and who writes "
+                                "into it?")
+              : AMBER_OK;
+}
+
+static enum amber_rc pieces_still_there(const struct attempt *t, struct amber_err *err)
+{
+    enum amber_rc rc = AMBER_OK;
+    for (size_t i = 0; !rc && i < t->a->family.n_tables; i++) {
+        const struct piece *p = &t->pieces[i];
+        if (!p->proof)
+            continue;
+        rc = still_there(t, p->manifest.archive.key, &p->manifest.archive.stored_bytes, err);
+        if (!rc)
+            rc = still_there(t, p->manifest_key, NULL, err);
+        for (size_t k = 0; !rc && k < p->manifest.n_attachments; k++)
+            rc = still_there(t, p->manifest.attachments[k].part.key,
+                             &p->manifest.attachments[k].part.stored_bytes, err);
+    }
+    return rc;
+}
+
 static enum amber_rc commit_unit(struct attempt *t, struct amber_err *err)
 {
     struct archiver *a = t->a;
     enum amber_rc rc = record(t, err);
     if (!rc)
         rc = amber_failpoint("recorded", err);
+    if (!rc)
+        rc = pieces_still_there(t, err);
     if (!rc)
         rc = amber_cancel_check(a->opt->cancel, err);
     if (rc)

@@ -1,82 +1,71 @@
 #!/usr/bin/env bash
-# SIGKILL at each step of the protocol: after a restart each row is in exactly one of table and
-# committed archives, the tree shows no uncommitted file, and the job can go on. The checker is
-# PostgreSQL: it compares what the table and the mount hold with a copy of all rows.
+# The kill matrix in its short form: SIGKILL at each step of the protocol, every other fault at the
+# steps where it hurts most, all job kinds and codecs in turn. scripts/soak runs the whole product.
 here=$(cd "$(dirname "$0")" && pwd -P)
 . "$here/../lib/tap.sh"
-. "$here/../lib/mount.sh"
-. "$here/../lib/demo_data.sh"
+. "$here/../lib/kill_matrix.sh"
 
-# Each row of each table in exactly one place. WHEN is for messages.
-each_row_once() { # WHEN
-    local table files
-    for table in flow_execution_sessions flow_execution_deltas; do
-        mapfile -t files < <(find "$MNT/$(folder_of $table)" -name '*.json' 2>/dev/null)
-        load_archives $table "${files[@]}" /dev/null
-        assert_eq "$1: $table: rows not in exactly one place, or changed" "" "$(sql "
-            select k.id, p.id is not null as in_table, l.n as in_archives
-            from keep.$table k
-            left join public.$table p on p.id = k.id and p::text = k::text
-            left join (select doc ->> 'id' as id, count(*) n, min(doc::text) doc from loaded.$table group by 1) l
-                on l.id = k.id::text and l.doc::jsonb = to_jsonb(k)
-            where (p.id is not null)::int + coalesce(l.n, 0) <> 1 limit 5")"
-        assert_eq "$1: $table: rows from nowhere" "0" "$(sql "
-            select (select count(*) from public.$table) + (select count(*) from loaded.$table)
-                   - (select count(*) from keep.$table)")"
-    done
+# The steps that the documents name and the sources pass (those of S3 need a server: test_s3*).
+test_every_step_is_in_the_matrix() {
+    local documented passed
+    documented=$(sed -n '/^| step | what happens/,/^$/p' "$here/../../docs/architecture.md" |
+        cut -d '|' -f 4 | grep -oE '`[a-z-]+`' | tr -d '`')
+    assert_eq "steps of docs/architecture.md" "$documented" "$(printf '%s\n' "${matrix_steps[@]}")"
+    passed=$(cd "$here/../../src" && grep -ohE 'amber_failpoint\("[a-z-]+"' job/*.c pg/*.c store/store_local*.c |
+        cut -d '"' -f 2 | sort)
+    assert_eq "steps of the sources" "$passed" "$(printf '%s\n' "${matrix_steps[@]}" | sort)"
 }
 
-# What the tree shows is what the catalog has committed.
-tree_is_catalog() { # WHEN
-    assert_eq "$1: files of the tree and of the catalog" \
-        "$(sql "select regexp_replace(archive_path, '\\.gz\$', '') from archived_partitions" | LC_ALL=C sort)" \
-        "$(find "$MNT" -type f -printf '%P\n' | LC_ALL=C sort)"
+cases=()
+n=0
+codecs=(gzip zstd none)
+add() { # POINT FAULT
+    cases+=("${matrix_kinds[n % 4]} $1 $2 ${codecs[n % 3]}")
+    n=$((n + 1))
 }
+for step in "${matrix_steps[@]}"; do add "$step" kill; done
+# The second archive, the second unit.
+for step in name-reserved:2 put-linked:2 manifest-durable:2 delete-table:2 run-recorded:2 committed:2; do
+    add $step kill
+done
+while read -r point fault; do add "$point" "$fault"; done <<'END'
+export-leaf:2 overtake
+recorded overtake
+commit-after overtake
+delete-done rival
+unit-begin crash
+delete-table crash
+commit-before crash
+committed crash
+export-done away
+name-reserved drop
+recorded drop
+put-fsync full
+proof-done full
+manifest-durable short
+export-leaf write
+committed write
+put-fsync fsync
+put-linked fsync
+put-link rename
+marker-durable rename
+export-done remove
+proof-done remove
+recorded remove
+commit:2 before
+commit:1 during
+commit:2 after
+write@2 kill
+rename@2 kill
+fsync@4 kill
+send@60 kill
+END
 
-# killed_at FAILPOINT: the whole story of one step.
-killed_at() {
-    AMBER_FAILPOINT=$1 mount_start || return
-    # The daemon dies under these hands: the write or the wait may fail.
-    { echo session-archival >"$MNT/.control/trigger" && cat "$MNT/.control/wait/session-archival"; } >/dev/null 2>&1
-    mount_wait_death
-    assert_eq "$1: the daemon's end" 137 $status || return
-    rm -f "$T/daemon.log.old" && mv "$DAEMON_LOG" "$T/daemon.log.old" && : >"$DAEMON_LOG"
-    mount_start || return
-    each_row_once "after the restart" && tree_is_catalog "after the restart"
-    run_job session-archival && assert_match "the next run" '^state: ok$' "$result"
-    each_row_once "after the next run" && tree_is_catalog "after the next run"
-    assert_eq "rows still due" 0 "$(sql "select count(*) from public.flow_execution_sessions
-        where created_at < (now() at time zone 'UTC')::date - 90 and ended_at is not null")"
-    assert_eq "runs left in doubt" 0 "$(sql "select count(*) from amberfs.runs where state = 'running'")"
-    # Every run that the catalog has committed has its marker, and no other run has one.
-    assert_eq "markers" "$(sql "select run_id from amberfs.runs where state = 'committed' order by 1")" \
-        "$(find "$STORE/.amberfs/commits" -name '*.json' -printf '%f\n' | sed 's/\.json$//' | LC_ALL=C sort)"
-    assert_status 0 amberfs verify --all --env-file "$ENVFILE"
-    mount_stop
-    # Back to the first day for the next step.
-    sql "set client_min_messages = error;
-         truncate public.flow_execution_sessions cascade;
-         insert into public.flow_execution_sessions select * from keep.flow_execution_sessions;
-         insert into public.flow_execution_deltas select * from keep.flow_execution_deltas;
-         drop schema amberfs cascade" >/dev/null
-    rm -rf "$STORE" && mkdir "$STORE"
-    amberfs init --env-file "$ENVFILE" >/dev/null
-}
-
-pg_start
-make_demo_data 3000
-write_env
-amberfs init --env-file "$ENVFILE" >/dev/null || exit 1
-
-# The steps in the order of docs/architecture.md; ":2" is the second archive or unit.
-steps=(run-recorded unit-begin name-reserved name-reserved:2 export-leaf export-leaf:2 export-done
-    put-fsync put-link put-linked put-linked:2 archive-durable archive-durable:2 manifest-durable
-    manifest-durable:2 proof-done delete-table delete-table:2 delete-done recorded commit-before
-    commit-after committed marker-durable run-recorded:2 committed:2)
-tests=()
-for step in "${steps[@]}"; do
-    name=test_killed_at_${step//[-:]/_}
-    eval "$name() { killed_at $step; }"
+tests=(test_every_step_is_in_the_matrix)
+for i in "${!cases[@]}"; do
+    name=test_${cases[i]//[^a-z0-9]/_}
+    eval "$name() { matrix_case ${cases[i]}; }"
     tests+=("$name")
 done
+matrix_begin 120
 tap_run "${tests[@]}"

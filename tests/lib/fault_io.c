@@ -1,14 +1,18 @@
 /*
- * fault_io.c - a preloaded library whose n-th file operation below a folder fails.
+ * fault_io.c - a preloaded library: the n-th file operation below a folder fails, or the process
+ * waits there.
  *
- *   LD_PRELOAD=fault_io.so FAULT_IO=OPERATION:N:HOW FAULT_IO_DIR=FOLDER FAULT_IO_LOG=FILE
+ *   LD_PRELOAD=fault_io.so FAULT_IO=OPERATION:N:HOW[,...] FAULT_IO_DIR=FOLDER
+ *   [FAULT_IO_LOG=FILE] [FAULT_IO_GATE=FILE]
  *
- *   OPERATION  write, fsync (fdatasync too), rename, link, mkdir, unlink, read
+ *   OPERATION  write, fsync (fdatasync too), rename, link, mkdir, unlink, read; send: to a socket
  *   HOW        EIO, ENOSPC; "+" behind it: this and all later ones; SHORT: the write takes half of
- *              the bytes, N 0: every write does
+ *              the bytes, N 0: every write does; PAUSE: before the operation, as a step of
+ *              include/amber/failpoint.h pauses (AMBER_FAILPOINT_FIFO)
  *
- * FILE gets a byte for each failure, so that a sweep over N knows when it has passed the last one.
- * Only files below FOLDER count: what the program prints or sends is left alone.
+ * The log gets a byte for each failure, so that a sweep over N knows when it has passed the last
+ * one. Only files below FOLDER count: what the program prints is left alone. With a gate, failures
+ * are counted while that FILE exists, pauses while FILE.pause does.
  */
 /* Both names of pread are defined here: the headers must not make one of the other. */
 #undef _FILE_OFFSET_BITS
@@ -21,12 +25,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum how { PASS, FAIL, SHORT };
 
-static atomic_uint seen;
+#define WISHES_MAX 4
+
+static atomic_uint seen[WISHES_MAX];
 
 static bool is_below(int fd)
 {
@@ -37,39 +44,79 @@ static bool is_below(int fd)
     return dir && n > 0 && strncmp(path, dir, strlen(dir)) == 0;
 }
 
+static bool gate_is_shut(bool pause)
+{
+    const char *gate = getenv("FAULT_IO_GATE");
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s%s", gate ? gate : "", pause ? ".pause" : "");
+    return gate && access(path, F_OK) != 0;
+}
+
+#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
 static void note(void)
 {
     const char *log = getenv("FAULT_IO_LOG");
     int fd = log ? open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
-    ssize_t (*real_write)(int, const void *, size_t) =
-        (ssize_t(*)(int, const void *, size_t))dlsym(RTLD_NEXT, "write");
     if (fd < 0)
         return;
-    (void)!real_write(fd, "x", 1);
+    (void)!REAL(write)(fd, "x", 1);
     close(fd);
 }
 
-/* What becomes of this operation; errno is set for FAIL. */
-static enum how decide(const char *operation, int fd)
+static void pause_here(void)
 {
-    const char *spec = getenv("FAULT_IO");
-    size_t len = strlen(operation);
-    if (!spec || strncmp(spec, operation, len) != 0 || spec[len] != ':' || !is_below(fd))
-        return PASS;
+    const char *fifo = getenv("AMBER_FAILPOINT_FIFO");
+    char go[PATH_MAX], byte;
+    snprintf(go, sizeof(go), "%s.go", fifo ? fifo : "");
+    int out = fifo ? open(fifo, O_WRONLY | O_CLOEXEC) : -1;
+    int in = open(go, O_RDONLY | O_CLOEXEC);
+    if (out >= 0 && in >= 0 && REAL(write)(out, "operation\n", 10) == 10)
+        (void)!read(in, &byte, 1);
+    if (in >= 0)
+        close(in);
+    if (out >= 0)
+        close(out);
+}
+
+/* One wish, N:HOW, for this operation; errno is set for FAIL. */
+static enum how fulfil(const char *wish, atomic_uint *count)
+{
     char *how;
-    unsigned long nth = strtoul(spec + len + 1, &how, 10);
-    unsigned n = atomic_fetch_add(&seen, 1) + 1;
-    bool on = strchr(how, '+') != NULL;
+    unsigned long nth = strtoul(wish, &how, 10);
+    bool pauses = strncmp(how, ":PAUSE", 6) == 0;
+    if (gate_is_shut(pauses))
+        return PASS;
+    unsigned n = atomic_fetch_add(count, 1) + 1;
+    bool on = how[strcspn(how, "+,")] == '+';
     if (nth != 0 && (on ? n < nth : n != nth))
         return PASS;
+    if (pauses) {
+        pause_here();
+        return PASS;
+    }
     note();
-    if (strcmp(how, ":SHORT") == 0)
+    if (strncmp(how, ":SHORT", 6) == 0)
         return SHORT;
     errno = strncmp(how, ":ENOSPC", 7) == 0 ? ENOSPC : EIO;
     return FAIL;
 }
 
-#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+/* What becomes of this operation. */
+static enum how decide(const char *operation, int fd)
+{
+    const char *wish = getenv("FAULT_IO");
+    size_t len = strlen(operation);
+    enum how how = PASS;
+    for (size_t i = 0; wish && i < WISHES_MAX && how == PASS; i++) {
+        if (strncmp(wish, operation, len) == 0 && wish[len] == ':' &&
+            (strcmp(operation, "send") == 0 || is_below(fd)))
+            how = fulfil(wish + len + 1, &seen[i]);
+        wish = strchr(wish, ',');
+        wish = wish ? wish + 1 : NULL;
+    }
+    return how;
+}
 
 ssize_t write(int fd, const void *data, size_t len)
 {
@@ -116,4 +163,9 @@ ssize_t pread(int fd, void *data, size_t len, off_t off)
 ssize_t pread64(int fd, void *data, size_t len, off64_t off)
 {
     return decide("read", fd) == FAIL ? -1 : REAL(pread64)(fd, data, len, off);
+}
+
+ssize_t send(int fd, const void *data, size_t len, int flags)
+{
+    return decide("send", fd) == FAIL ? -1 : REAL(send)(fd, data, len, flags);
 }

@@ -128,3 +128,21 @@ wait_until() {
     fail "waited in vain for: $*"
     return 1
 }
+
+# ---- steps: a program that pauses at one, see include/amber/failpoint.h ----
+
+# Anew for each program that shall pause: what it says comes on descriptor $said, $go lets it go on.
+step_begin() {
+    step_end
+    mkfifo "$T/step" "$T/step.go"
+    exec {said}<>"$T/step" {go}<>"$T/step.go"
+    export AMBER_FAILPOINT_FIFO=$T/step
+}
+step_end() {
+    [ -z "${said:-}" ] || exec {said}>&- {go}>&-
+    said='' go=''
+    rm -f "$T/step" "$T/step.go"
+}
+# Until the program says a line, or whoever else knows "$T/step": it is left in $step.
+step_wait() { read -r step <&"$said"; }
+step_go() { echo >&"$go"; }

@@ -1,12 +1,15 @@
 /*
- * test_failpoint.c - named steps fail, kill or stop at the wished pass and no other.
+ * test_failpoint.c - named steps fail, kill, stop or wait at the wished pass and no other.
  */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -99,6 +102,42 @@ static void wish_for_stop_stops(void **state)
     assert_true(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
 }
 
+static void wish_for_pause_tells_the_step_and_waits(void **state)
+{
+    char dir[] = "/tmp/amberfs-step.XXXXXX", fifo[64], go[64], said[8] = "";
+    int status = 0;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    snprintf(fifo, sizeof(fifo), "%s/f", dir);
+    snprintf(go, sizeof(go), "%s/f.go", dir);
+    assert_int_equal(setenv("AMBER_FAILPOINT_FIFO", fifo, 1), 0);
+    amber_failpoint_set("a=pause");
+    assert_int_equal(step("a"), AMBER_E_INVALID); /* no FIFOs */
+    assert_int_equal(mkfifo(fifo, 0600) | mkfifo(go, 0600), 0);
+    int in = open(fifo, O_RDWR), out = open(go, O_RDWR);
+    assert_true(in >= 0 && out >= 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        amber_failpoint_set("a=pause");
+        _exit(step("a") == AMBER_OK ? 7 : 1);
+    }
+    assert_int_equal(read(in, said, 2), 2);
+    assert_string_equal(said, "a\n");
+    assert_int_equal(waitpid(pid, &status, WNOHANG), 0);
+    assert_int_equal(write(out, "x", 1), 1);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+    close(in);
+    close(out);
+    unlink(fifo);
+    unlink(go);
+    rmdir(dir);
+    unsetenv("AMBER_FAILPOINT_FIFO");
+    amber_failpoint_set(NULL);
+}
+
 static void environment_is_read_at_the_first_step(void **state)
 {
     (void)state;
@@ -116,6 +155,7 @@ int main(void)
         cmocka_unit_test(wish_with_typing_error_fails_every_step),
         cmocka_unit_test(wish_without_action_kills),
         cmocka_unit_test(wish_for_stop_stops),
+        cmocka_unit_test(wish_for_pause_tells_the_step_and_waits),
     };
     setenv("AMBER_FAILPOINT", "from-env=error", 1);
     return cmocka_run_group_tests(tests, NULL, NULL);
