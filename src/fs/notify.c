@@ -17,7 +17,7 @@
 #include "amber/log.h"
 #include "mountinfo_priv.h"
 
-#define READAHEAD_KB "1024"
+#define READAHEAD_KB "256"
 
 void amber_notify_init(struct notify_queue *q)
 {
@@ -50,8 +50,9 @@ void amber_notify_end(struct amber_mount *m)
 
 /*
  * The kernel's readahead for a FUSE mount is 128 KiB, and the INIT reply can only lower it; root
- * may raise it afterwards, which makes requests of 1 MiB: after the first request came, which the
- * kernel sends only when it has taken in the INIT reply.
+ * may raise it afterwards: after the first request came, which the kernel sends only when it has
+ * taken in the INIT reply. Larger requests mean fewer wake-ups; beyond a part of a core's cache the
+ * reader finds pages that have left it again, which costs more than the wake-ups do.
  * source  Documentation/ABI/testing/sysfs-class-bdi
  */
 static void raise_readahead(struct amber_mount *m)

@@ -3,6 +3,9 @@
  *
  * The names are fixed; only asking for a value loads the manifest. user.amber.digest is that of the
  * file it stands on: of the rows, or below .raw of the stored bytes, as sha256sum prints it.
+ *
+ * Labels and ACLs (security., system.) are not supported, which is more than that there are none:
+ * ls -l then asks for them once instead of twice for each file.
  */
 #include "mount_priv.h"
 
@@ -66,7 +69,7 @@ void amber_xattr_get(struct amber_mount *m, fuse_req_t req, const struct node *n
         for (size_t i = 0; i < amber_countof(names); i++)
             known = known || strcmp(name + strlen(PREFIX), names[i]) == 0;
     if (!known) {
-        fuse_reply_err(req, ENODATA);
+        fuse_reply_err(req, strncmp(name, "user.", 5) == 0 ? ENODATA : EOPNOTSUPP);
         return;
     }
     if (amber_archive_acquire(m, n->tree.entry, &a, &err)) {
