@@ -1,9 +1,9 @@
 /*
  * json_memory.h - reading JSON texts, and knowing when memory ran out meanwhile.
  *
- * jansson's lexer and some of its callers go on when an allocation failed: a string may then come
- * out without some of its bytes. Its allocations therefore go through functions of ours, which
- * note in the calling thread that one failed; whatever was made meanwhile must be thrown away.
+ * jansson's lexer goes on when an allocation failed, and so do those who put documents together:
+ * bytes or members would be missing. Its allocations therefore go through a function of ours, which
+ * notes in the calling thread that one failed; whatever was made meanwhile must be thrown away.
  */
 #ifndef AMBER_JSON_MEMORY_H
 #define AMBER_JSON_MEMORY_H
