@@ -286,9 +286,15 @@ static void hash_copy(struct parser *p)
 static enum amber_rc parse_rows(struct parser *p, const struct scan_group *g, const char *key,
                                 struct amber_err *err)
 {
-    struct overlay_cursor o = {.next = p->overlay.data, .end = p->overlay.data + p->overlay.len};
+    struct overlay_cursor o = {0};
     const char *end = g->raw + g->raw_len, *line = g->raw;
-    enum amber_rc rc = p->overlay.len > 0 ? cursor_step(&o, err) : AMBER_OK;
+    enum amber_rc rc = AMBER_OK;
+
+    if (p->overlay.len > 0) {
+        o.next = p->overlay.data;
+        o.end = p->overlay.data + p->overlay.len;
+        rc = cursor_step(&o, err);
+    }
 
     for (uint64_t row = g->first_row; !rc && line < end; row++) {
         const char *nl = memchr(line, '\n', (size_t)(end - line));

@@ -231,6 +231,9 @@ enum amber_rc amber_name_format(const char *folder, const char *pattern,
         rc = put_file_name(pattern, f, n, &name, err);
     if (rc)
         return rc;
+    if (name.data[start] == '.') /* hidden: nothing stood before ".json" */
+        return amber_fail(err, AMBER_E_INVALID, "archive name \"%s\": it can't start with '.'",
+                          name.data);
     if (name.len - start > AMBER_NAME_MAX - SUFFIX_ROOM)
         return amber_fail(err, AMBER_E_LIMIT,
                           "archive name \"%s\": %zu bytes, the limit is %d: shorten the pattern",

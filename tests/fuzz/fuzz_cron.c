@@ -4,26 +4,16 @@
  * What parses fires; next is after the time and prev at or before it; prev of what next gave is
  * that again, and next leads from the one to the other without a run between.
  *
- *   clang -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -Iinclude \
- *       tests/fuzz/fuzz_cron.c src/job/cron.c src/base/{mem,err,calendar}.c
- *
  * In the ordinary run replay.c feeds it the inputs of corpus/cron.
  */
 #include "amber/calendar.h"
 #include "amber/cron.h"
 #include "amber/mem.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 /* Within these the calendar has room on both sides: years 0 to 9999. */
 #define FIRST_US (INT64_C(-62167219200) * 1000000)
 #define LAST_US (INT64_C(253402300800) * 1000000)
-
-static void check(bool ok)
-{
-    if (!ok)
-        __builtin_trap();
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

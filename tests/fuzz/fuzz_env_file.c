@@ -4,20 +4,10 @@
  * What parses is written again, every value in double quotes with its escapes, and must come back
  * name for name and value for value.
  *
- *   clang -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -Iinclude -Isrc/app \
- *       tests/fuzz/fuzz_env_file.c src/app/{env_file,small_file}.c src/base/{mem,err}.c
- *
  * In the ordinary run replay.c feeds it the inputs of corpus/env_file.
  */
 #include "env_file.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool ok)
-{
-    if (!ok)
-        __builtin_trap();
-}
+#include "fuzz.h"
 
 /* A value in double quotes. A carriage return is escaped too: before a line break it would go. */
 static void put_value(struct amber_buf *out, const char *value, struct amber_err *err)

@@ -4,23 +4,10 @@
  * What is refused has findings and a text; what is taken keeps the header's promises: parents come
  * before their children, schedules can fire, folders stay inside the store.
  *
- *   clang -c -DAMBER_JOBS_JSON='"docs/jobs.json"' src/job/jobs_builtin.S -o builtin.o
- *   clang -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -Iinclude \
- *       tests/fuzz/fuzz_jobs.c src/job/{cron,jobdef,jobdef_check,nearest}.c builtin.o \
- *       src/archive/name.c $(find src/store src/codec src/base -name '*.c') \
- *       -ljansson -lz -lzstd -ldeflate -lcrypto -lxxhash
- *
  * In the ordinary run replay.c feeds it the inputs of corpus/jobs.
  */
 #include "amber/jobdef.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool ok)
-{
-    if (!ok)
-        __builtin_trap();
-}
+#include "fuzz.h"
 
 static void check_job(const struct amber_jobs *jobs, const struct amber_job *j)
 {

@@ -4,22 +4,10 @@
  * Every input is given to all three. What parses must hold what the header promises, and encode to
  * a text that parses to the same text.
  *
- *   clang -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -DAMBER_VERSION='"0"' \
- *       -Iinclude tests/fuzz/fuzz_manifest.c \
- *       $(find src/archive src/base src/codec src/store -name '*.c') \
- *       -ljansson -lcrypto -lxxhash -lzstd -ldeflate -lpthread
- *
  * In the ordinary run replay.c feeds it the inputs of corpus/manifest.
  */
 #include "amber/manifest.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool ok)
-{
-    if (!ok)
-        __builtin_trap();
-}
+#include "fuzz.h"
 
 static void manifest(const char *text, size_t len)
 {

@@ -7,20 +7,14 @@
  *   2 an overlay line, then its object over a fixed row
  *   3 a schema       what parses is encoded as a text that parses to the same text
  *
- *   clang -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -Iinclude tests/fuzz/fuzz_row.c
- * \
- *       src/archive/{json_scan,json_text,row_*,schema,text_json}.c src/base/{mem,err,digest}.c \
- *       -ljansson -lcrypto -lxxhash
- *
  * In the ordinary run replay.c feeds it the inputs of corpus/row.
  */
 #include <stdio.h>
 
 #include "amber/row.h"
+#include "fuzz.h"
 
 #define MAX (16U * 1024U * 1024U)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define T(kind) "\"type\":\"t\",\"kind\":\"" kind "\""
 #define OF(elem) ",\"element\":{" elem "}"
@@ -50,12 +44,6 @@ static struct amber_schema schema;
 static struct amber_row_encoder *enc;
 static struct amber_row_decoder *dec, *any;
 static struct amber_buf json, overlay, copy, again;
-
-static void check(bool ok)
-{
-    if (!ok)
-        __builtin_trap();
-}
 
 static void set_up(void)
 {

@@ -1,0 +1,60 @@
+/*
+ * fuzz_documents.c - libFuzzer target for the small documents of a store: the commit marker and
+ * store.json. Every input is read as both.
+ *
+ * In the ordinary run replay.c feeds it the inputs of corpus/documents.
+ */
+#include "amber/manifest.h"
+#include "fuzz.h"
+
+#define RUN "11111111-2222-4333-8444-555555555555"
+
+static void marker(struct amber_store *st)
+{
+    AMBER_CLEANUP(amber_marker_clear) struct amber_marker m = {0};
+    struct amber_manifest_name name;
+    struct amber_err err = AMBER_ERR_INIT;
+    enum amber_rc rc = amber_marker_get(st, RUN, &m, &err);
+
+    if (rc) {
+        check((rc == AMBER_E_CORRUPT || rc == AMBER_E_UNSUPPORTED || rc == AMBER_E_LIMIT) &&
+              err.text[0] && !m.entries && !m.job);
+        return;
+    }
+    check(strcmp(m.run_id, RUN) == 0 && m.job);
+    for (size_t i = 0; i < m.n_entries; i++) {
+        const char *key = m.entries[i].manifest_key;
+        check(!amber_key_check(key, &err) && !amber_manifest_key_parse(key, &name, &err));
+        check(strcmp(name.run_id, RUN) == 0);
+        check(i == 0 || strcmp(m.entries[i - 1].manifest_key, key) < 0);
+    }
+}
+
+static void identity(struct amber_store *st)
+{
+    struct amber_store_identity id = {0};
+    struct amber_err err = AMBER_ERR_INIT;
+    enum amber_rc rc = amber_store_identity_get(st, &id, &err);
+
+    if (rc) {
+        check((rc == AMBER_E_CORRUPT || rc == AMBER_E_UNSUPPORTED || rc == AMBER_E_LIMIT) &&
+              err.text[0] && !id.store_id[0]);
+        return;
+    }
+    check(amber_uuid_valid(id.store_id));
+    check(!id.catalog_id[0] || amber_uuid_valid(id.catalog_id));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const struct memory_object objects[] = {
+        {AMBER_META_DIR "/commits/" RUN ".json", data, size},
+        {AMBER_META_DIR "/store.json", data, size},
+    };
+    struct amber_store *st = memory_store(objects, amber_countof(objects));
+
+    marker(st);
+    identity(st);
+    amber_store_free(st);
+    return 0;
+}
