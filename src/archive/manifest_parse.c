@@ -13,6 +13,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "amber/json_memory.h"
 #include "document_priv.h"
 
 #define PARTITIONS_MAX 65536U
@@ -310,8 +311,9 @@ static enum amber_rc parse_columns(const struct doc_node *root, struct amber_man
 
     if (rc)
         return rc;
+    amber_json_begin();
     AMBER_AUTO_FREE char *text = json_dumps(n.value, JSON_COMPACT);
-    if (!text)
+    if (!text || amber_json_starved())
         return amber_fail_nomem(err, "the columns", 0);
     return amber_schema_parse(text, strlen(text), &out->schema, err);
 }

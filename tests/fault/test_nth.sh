@@ -4,12 +4,14 @@
 # cause (or a run that got along without), no leak (the sanitizer's word), no hang, nothing lost or
 # half done, and the last try of each sweep, after all the failed ones, succeeds.
 #
-# Where calls are many, as many points as POINTS says are tried, spread evenly; SWEEP=all tries all.
+# Where calls are many, as many points as POINTS says are tried, spread evenly from FIRST on, which
+# differs between the builds; SWEEP=all tries all.
 here=$(cd "$(dirname "$0")" && pwd -P)
 . "$here/../lib/tap.sh"
 . "$here/../lib/small_job.sh"
 : "${AMBERFS_NTH_PROGRAM:?names the program amberfs_nth}"
-points=${POINTS:-36}
+points=${POINTS:-16}
+first=${FIRST:-1}
 [ "${SWEEP:-}" != all ] || points=1000000
 
 # What a message must say.
@@ -39,14 +41,14 @@ with_nth() {
 # sweep KIND HOW CHECK COMMAND...: HOW "" or "+" (all later calls fail too). CHECK WHEN STATUS is
 # called after each failure.
 sweep() {
-    local kind=$1 how=$2 check=$3 n=1 step status total
+    local kind=$1 how=$2 check=$3 n step status total
     shift 3
     before_sweep || return
     with_nth "$kind:0" "$@" || { fail "$kind:0 $*: $(tail -n 1 "$T/.msg")"; return; }
     total=$calls
-    step=$(((total + points - 1) / points))
+    step=$(((total + points) / points))
     before_sweep || return
-    for ((n = 1; ; n += step > 0 ? step : 1)); do
+    for ((n = step > first ? first : 1; ; n += step)); do
         with_nth "$kind:$n$how" "$@"
         status=$?
         if [ $status -gt 1 ] || grep -qE 'AddressSanitizer|LeakSanitizer|runtime error' "$T/.msg"; then
@@ -54,13 +56,13 @@ sweep() {
             head -n 40 "$T/.msg" | sed 's/^/#   /'
         fi
         $struck || break
-        [ $status = 0 ] || grep -qE -- "${cause[$kind]}" "$T/.msg" ||
+        [ $status = 0 ] || cat "$T/.msg" "$T/.out" | grep -qE -- "${cause[$kind]}" ||
             fail "$kind:$n$how $*: not its message: $(tail -n 1 "$T/.msg")"
         "$check" "$kind:$n$how $*" $status || return
         [ $test_bad = 0 ] || [ "${SWEEP:-}" = all ] || return
     done
     [ $status = 0 ] || fail "$kind:$n $*: nothing failed, but: $(tail -n 1 "$T/.msg")"
-    [ $n -gt 1 ] || fail "$kind $*: nothing ever failed"
+    [ "$total" -gt 0 ] || fail "$kind $*: there are no such calls"
     "$check" "$kind, the last run" $status
 }
 
@@ -136,7 +138,7 @@ restore_checked() {
     esac
 }
 empty_again() {
-    sql "truncate ev cascade; delete from amberfs.restores; delete from amberfs.pins" >/dev/null
+    sql "set client_min_messages = error; truncate ev cascade; delete from amberfs.restores; delete from amberfs.pins" >/dev/null
 }
 restore_sweep() {
     moved || return
