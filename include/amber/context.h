@@ -53,6 +53,14 @@ enum amber_rc amber_entries_from_catalog(const struct amber_context *ctx, struct
 enum amber_rc amber_entries_from_markers(const struct amber_context *ctx,
                                          struct amber_entry_list *out, struct amber_err *err)
     AMBER_MUST_CHECK;
+/*
+ * Check what belongs to no single archive: store.json and every commit marker. Each that is damaged
+ * is told to fault, with its key in the text.
+ * errors  as the store's: they couldn't all be read
+ */
+enum amber_rc amber_documents_check(const struct amber_context *ctx,
+                                    void (*fault)(void *arg, const struct amber_err *why),
+                                    void *arg, struct amber_err *err) AMBER_MUST_CHECK;
 /* The entry with this logical name or store key (a leading mount path or "./" is not looked at);
  * NULL if there is none. */
 const struct amber_tree_entry *amber_entries_find(const struct amber_entry_list *l,

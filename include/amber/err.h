@@ -77,4 +77,8 @@ int amber_err_errno(const struct amber_err *err);
 /* Whether the same call may succeed a little later (NET, TIMEOUT, BUSY). */
 bool amber_rc_retryable(enum amber_rc rc);
 
+/* Whether what is stored is wrong or missing (CORRUPT, NOT_FOUND, LIMIT, INVALID), rather than out
+ * of reach for now or for this program. */
+bool amber_rc_damage(enum amber_rc rc);
+
 #endif

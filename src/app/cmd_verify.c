@@ -22,7 +22,12 @@ static void show_progress(void *arg, uint64_t done)
     amber_meter_show(&s->meter, s->path, done, s->total, NULL);
 }
 
-static int verify_one(struct app *app, const struct amber_tree_entry *e)
+/* What was looked at, and what came of it. */
+struct tally {
+    size_t archives, damaged, unchecked;
+};
+
+static void verify_one(struct app *app, const struct amber_tree_entry *e, struct tally *n)
 {
     struct amber_err err = AMBER_ERR_INIT;
     struct amber_manifest m = {0};
@@ -36,8 +41,10 @@ static int verify_one(struct app *app, const struct amber_tree_entry *e)
     if (!rc)
         rc = amber_verify(app->store, &m, amber_app_cancel(), show_progress, &shown, &r, &err);
     amber_meter_end(&shown.meter);
+    n->archives++;
     if (rc) {
-        printf("FAILED  %s: %s\n", e->path, err.text);
+        *(amber_rc_damage(rc) ? &n->damaged : &n->unchecked) += 1;
+        printf("%s %s: %s\n", amber_rc_damage(rc) ? "FAILED " : "UNKNOWN", e->path, err.text);
         if (r.bad_blocks)
             printf("        %llu of %llu blocks are damaged; the first: %s\n",
                    (unsigned long long)r.bad_blocks, (unsigned long long)r.blocks, r.first_fault);
@@ -47,7 +54,42 @@ static int verify_one(struct app *app, const struct amber_tree_entry *e)
         printf("ok      %s: %s rows, %llu blocks\n", e->path, rows, (unsigned long long)r.blocks);
     }
     amber_manifest_clear(&m);
-    return rc != AMBER_OK;
+}
+
+/* A document of the store that belongs to no single archive. */
+static void document_fault(void *arg, const struct amber_err *why)
+{
+    struct tally *n = arg;
+    n->damaged++;
+    printf("FAILED  %s\n", why->text);
+}
+
+static void verify_named(struct app *app, const struct amber_entry_list *list, const char *name,
+                         struct tally *n)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    const struct amber_tree_entry *e;
+    if (amber_archive_find(list, app->cfg.path, name, &e, &err)) {
+        amber_app_fail(&err);
+        n->unchecked++;
+    } else {
+        verify_one(app, e, n);
+    }
+}
+
+static void verify_all(struct app *app, const struct amber_entry_list *list, struct tally *n)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    for (size_t i = 0; i < list->n && !amber_cancel_is_set(amber_app_cancel()); i++)
+        verify_one(app, &list->items[i], n);
+    if (amber_documents_check(&app->ctx, document_fault, n, &err)) {
+        amber_app_fail(&err);
+        n->unchecked++;
+    }
+    printf("%zu archives verified, %zu damaged", n->archives, n->damaged);
+    if (n->unchecked)
+        printf(", %zu could not be checked", n->unchecked);
+    putchar('\n');
 }
 
 static int verify_mounted(struct app *app, const char *mountpoint)
@@ -68,26 +110,17 @@ int amber_cmd_verify(struct app *app)
     if (mounted)
         return verify_mounted(app, mounted);
     struct amber_entry_list list = {0};
-    size_t n = 0, bad = 0;
+    struct tally n = {0};
     if (amber_app_open(app, true, false, -1, &err) ||
         amber_entries_from_markers(&app->ctx, &list, &err))
         return amber_app_fail(&err);
-    bool all = app->opt->all || !app->opt->n_args;
-    for (size_t i = 0; all && i < list.n && !amber_cancel_is_set(amber_app_cancel()); i++, n++)
-        bad += (size_t)verify_one(app, &list.items[i]);
-    for (size_t i = 0; !all && i < app->opt->n_args; i++, n++) {
-        const struct amber_tree_entry *e;
-        if (amber_archive_find(&list, app->cfg.path, app->opt->args[i], &e, &err)) {
-            amber_app_fail(&err);
-            bad++;
-        } else {
-            bad += (size_t)verify_one(app, e);
-        }
-    }
-    if (all)
-        printf("%zu archives verified, %zu damaged\n", n, bad);
+    if (app->opt->all || !app->opt->n_args)
+        verify_all(app, &list, &n);
+    else
+        for (size_t i = 0; i < app->opt->n_args; i++)
+            verify_named(app, &list, app->opt->args[i], &n);
     amber_entry_list_clear(&list);
-    return bad != 0 || amber_cancel_is_set(amber_app_cancel());
+    return n.damaged || n.unchecked || amber_cancel_is_set(amber_app_cancel());
 }
 
 /* ---- rebuild-manifest ---- */

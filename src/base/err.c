@@ -252,6 +252,30 @@ int amber_err_errno(const struct amber_err *err)
     }
 }
 
+bool amber_rc_damage(enum amber_rc rc)
+{
+    switch (rc) {
+    case AMBER_E_CORRUPT:
+    case AMBER_E_NOT_FOUND:
+    case AMBER_E_LIMIT:
+    case AMBER_E_INVALID:
+        return true;
+    case AMBER_OK:
+    case AMBER_E_NOMEM:
+    case AMBER_E_EXISTS:
+    case AMBER_E_DENIED:
+    case AMBER_E_IO:
+    case AMBER_E_NET:
+    case AMBER_E_TIMEOUT:
+    case AMBER_E_UNSUPPORTED:
+    case AMBER_E_DB:
+    case AMBER_E_BUSY:
+    case AMBER_E_CANCELED:
+        return false;
+    }
+    return false;
+}
+
 bool amber_rc_retryable(enum amber_rc rc)
 {
     switch (rc) {

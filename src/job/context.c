@@ -187,6 +187,58 @@ enum amber_rc amber_entries_from_markers(const struct amber_context *ctx,
     return rc;
 }
 
+/* The digest by which a manifest that was made anew would count must be the archive's. */
+static enum amber_rc marker_compare(const struct amber_context *ctx, const struct amber_marker *m,
+                                    struct amber_err *err)
+{
+    for (size_t i = 0; i < m->n_entries; i++) {
+        const struct amber_marker_entry *e = &m->entries[i];
+        AMBER_CLEANUP(amber_manifest_clear) struct amber_manifest manifest = {0};
+        struct amber_err why = AMBER_ERR_INIT;
+        /* What is wrong with a manifest is said of its archive. */
+        if (!amber_manifest_get(ctx->store, e->manifest_key, &e->digest, &manifest, &why) &&
+            !amber_sha256_equal(&manifest.archive.stored_sha256, &e->stored))
+            return amber_fail(err, AMBER_E_CORRUPT,
+                              "commit marker " AMBER_META_DIR
+                              "/commits/%s.json: archives[%zu].stored_digest isn't that of the "
+                              "manifest",
+                              m->run_id, i);
+    }
+    return AMBER_OK;
+}
+
+enum amber_rc amber_documents_check(const struct amber_context *ctx,
+                                    void (*fault)(void *arg, const struct amber_err *why),
+                                    void *arg, struct amber_err *err)
+{
+    struct amber_store_identity id;
+    struct amber_commits commits;
+    struct amber_err why = AMBER_ERR_INIT;
+    enum amber_rc rc = amber_commits_load(ctx->store, &commits, err);
+    if (rc)
+        return rc;
+    rc = amber_store_identity_get(ctx->store, &id, &why);
+    /* A store that nobody has claimed yet has no commits either. */
+    if (amber_rc_damage(rc) && (rc != AMBER_E_NOT_FOUND || commits.n))
+        fault(arg, &why);
+    for (size_t i = 0; i < commits.n && (!rc || amber_rc_damage(rc)); i++) {
+        struct amber_marker m = {0};
+        if (commits.items[i].superseded)
+            continue;
+        rc = amber_marker_get(ctx->store, commits.items[i].run_id, &m, &why);
+        if (!rc)
+            rc = marker_compare(ctx, &m, &why);
+        amber_marker_clear(&m);
+        if (amber_rc_damage(rc))
+            fault(arg, &why);
+    }
+    amber_commits_clear(&commits);
+    if (!rc || amber_rc_damage(rc))
+        return AMBER_OK;
+    *err = why;
+    return rc;
+}
+
 const struct amber_tree_entry *amber_entries_find(const struct amber_entry_list *l,
                                                   const char *name)
 {

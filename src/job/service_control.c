@@ -265,9 +265,23 @@ static enum amber_rc service_control(void *arg, enum amber_control what, const c
 struct verify_sum {
     struct amber_service *s;
     struct task *t;
-    uint64_t archives, bad, bytes;
+    uint64_t archives, bad, unchecked, bytes;
     char first[600];
 };
+
+static void note_fault(struct verify_sum *v, enum amber_rc rc, const char *text)
+{
+    *(amber_rc_damage(rc) ? &v->bad : &v->unchecked) += 1;
+    amber_error("verify: %s", text);
+    if (!v->first[0])
+        snprintf(v->first, sizeof(v->first), "%.590s", text);
+}
+
+/* A document of the store that belongs to no single archive. */
+static void document_fault(void *arg, const struct amber_err *why)
+{
+    note_fault(arg, why->code, why->text);
+}
 
 static void verify_entry(struct verify_sum *v, const struct amber_tree_entry *e)
 {
@@ -291,10 +305,8 @@ static void verify_entry(struct verify_sum *v, const struct amber_tree_entry *e)
         rc = amber_verify(v->s->ctx->store, &m, &v->t->cancel, NULL, NULL, &report, &err);
     v->bytes += report.stored_bytes;
     if (rc && rc != AMBER_E_CANCELED) {
-        v->bad++;
-        amber_error("verify: %s: %s", e->path, err.text);
-        if (!v->first[0])
-            snprintf(v->first, sizeof(v->first), "%s: %.400s", e->path, err.text);
+        amber_wrap(&err, "%s", e->path);
+        note_fault(v, rc, err.text);
     } else if (!rc) {
         amber_info("verify: %s: ok, %llu rows in %llu blocks", e->path,
                    (unsigned long long)report.rows, (unsigned long long)report.blocks);
@@ -355,17 +367,23 @@ enum amber_rc amber_service_verify(struct amber_service *s, struct task *t, cons
             verify_entry(&v, w.entries[i]);
         free(w.entries);
         free(w.folders);
+        if (!rc)
+            rc = amber_documents_check(s->ctx, document_fault, &v, err);
     } else if (!(rc = find_archive(s, argument, &node, err))) {
         verify_entry(&v, node.entry);
     }
-    snprintf(text, text_len, "archives: %llu\ndamaged: %llu\nstored bytes: %llu\n",
+    snprintf(text, text_len,
+             "archives: %llu\ndamaged: %llu\nnot checked: %llu\nstored bytes: %llu\n",
              (unsigned long long)v.archives, (unsigned long long)v.bad,
-             (unsigned long long)v.bytes);
+             (unsigned long long)v.unchecked, (unsigned long long)v.bytes);
     if (!rc)
         rc = amber_cancel_check(&t->cancel, err);
-    if (!rc && v.bad)
-        rc = amber_fail(err, AMBER_E_CORRUPT, "%llu of %llu archives are damaged; the first: %s",
-                        (unsigned long long)v.bad, (unsigned long long)v.archives, v.first);
+    if (!rc && (v.bad || v.unchecked))
+        rc = amber_fail(err, v.bad ? AMBER_E_CORRUPT : AMBER_E_IO,
+                        "%llu of %llu archives are damaged, %llu could not be checked; the first: "
+                        "%s",
+                        (unsigned long long)v.bad, (unsigned long long)v.archives,
+                        (unsigned long long)v.unchecked, v.first);
     return rc;
 }
 
