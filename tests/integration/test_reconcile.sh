@@ -32,7 +32,7 @@ test_job_refuses_and_reconcile_lists() {
     assert_status 1 amberfs reconcile
     assert_eq "runs listed" "$n_runs" "$(grep -c '^run ' <<<"$out")"
     assert_match "what to do" '--supersede RUN' "$out"
-    each_row_once "set back"
+    each_row_once "set back" --set-back
 }
 
 # The tree with a database is what that has committed; without one, all that was ever committed.
@@ -98,7 +98,7 @@ test_set_back_into_the_middle_of_a_run() {
     assert_status 0 amberfs archive ev
     set_back
     assert_eq "running" 1 "$(sql "select count(*) from amberfs.runs where state = 'running'")"
-    each_row_once "set back"
+    each_row_once "set back" --set-back
     assert_status 1 amberfs archive ev
     assert_match "message" 'reconcile' "$msg"
     assert_status 0 amberfs reconcile --supersede all
