@@ -46,6 +46,7 @@ struct amber_block {
     struct amber_sha256 sha256; /* of the stored bytes */
 };
 
+struct amber_foreign_part;
 /* A stored object made of blocks. */
 struct amber_part {
     char *key; /* owned; store key */
@@ -54,6 +55,8 @@ struct amber_part {
     struct amber_sha256 stored_sha256, raw_sha256;
     struct amber_block *blocks; /* owned; in stored order */
     size_t n_blocks;
+    struct amber_foreign_part *foreign; /* owned; another program's file (foreign.h), whose blocks
+                                           share bytes and leave some out; NULL: ours */
 };
 void amber_part_clear(struct amber_part *p);
 /*

@@ -9,6 +9,8 @@
 
 #include <inttypes.h>
 
+#include "foreign_priv.h"
+
 enum amber_rc amber_block_scratch_new(struct block_scratch **out, struct amber_err *err)
 {
     return amber_calloc(1, sizeof(**out), out, err);
@@ -20,6 +22,7 @@ void amber_block_scratch_free(struct block_scratch *s)
         return;
     for (size_t i = 0; i < amber_countof(s->codecs); i++)
         amber_codec_free(s->codecs[i]);
+    amber_foreign_scratch_free(s->foreign);
     free(s->stored);
     free(s);
 }
@@ -88,9 +91,10 @@ enum amber_rc amber_block_fetch(struct amber_object *o, const struct amber_part 
         amber_sha256_hex(&b->sha256, want);
         amber_sha256_hex(&found, is);
         rc = amber_fail(err, AMBER_E_CORRUPT,
-                        "its %" PRIu32 " bytes have SHA-256 %.16s..., the manifest says %.16s...: "
-                        "the archive is damaged, restore it from a copy",
-                        b->stored_len, is, want);
+                        "its %" PRIu32 " bytes have SHA-256 %.16s..., the %s says %.16s...: "
+                        "the archive is damaged%s, restore it from a copy",
+                        b->stored_len, is, p->foreign ? "index" : "manifest", want,
+                        p->foreign ? " or was changed since it was opened" : "");
     }
     return rc ? wrap_block(p, i, err) : AMBER_OK;
 }

@@ -6,12 +6,14 @@
 
 #include "amber/manifest.h"
 
+struct foreign_scratch;
 /* What decoding a block needs beside the place to decode to; reused from block to block. */
 struct block_scratch {
     struct block_scratch *next;                    /* the keeper's */
     struct amber_codec *codecs[AMBER_CODEC_COUNT]; /* made when first needed */
     char *stored;                                  /* owned; stored_cap bytes */
     size_t stored_cap;
+    struct foreign_scratch *foreign; /* owned; made when first needed */
 };
 enum amber_rc amber_block_scratch_new(struct block_scratch **out,
                                       struct amber_err *err) AMBER_MUST_CHECK;

@@ -5,6 +5,7 @@
  * compared by diff, and takes no more memory than its text. Nothing is put into the store that
  * wouldn't be read back: what was encoded is parsed again first.
  */
+#include "foreign_priv.h"
 #include "manifest_priv.h"
 
 #include <inttypes.h>
@@ -20,6 +21,7 @@ const char *const amber_block_words[3] = {[AMBER_BLOCK_HEADER] = "header",
 
 void amber_part_clear(struct amber_part *p)
 {
+    amber_foreign_part_free(p->foreign);
     free(p->key);
     free(p->blocks);
     *p = (struct amber_part){0};
@@ -32,6 +34,7 @@ enum amber_rc amber_part_copy(const struct amber_part *from, struct amber_part *
 
     p.key = NULL;
     p.blocks = NULL;
+    p.foreign = NULL;
     enum amber_rc rc = amber_strdup(from->key, &p.key, err);
     if (!rc)
         rc = amber_calloc(from->n_blocks, sizeof(*p.blocks), &p.blocks, err);

@@ -10,11 +10,15 @@
 
 #include <inttypes.h>
 
+#include "foreign_priv.h"
+
 static enum amber_rc load_block(struct amber_reader *r, struct block_scratch *s, size_t i,
                                 void *raw, struct amber_err *err)
 {
     const struct amber_part *p = &r->part;
 
+    if (p->foreign)
+        return amber_foreign_load(s, r->source, p, i, raw, err);
     /* Plain blocks are read to where they are wanted; part_check has compared the lengths. */
     if (p->codec == AMBER_CODEC_NONE)
         return amber_source_fetch(r->source, i, raw, err);

@@ -53,9 +53,9 @@ static enum amber_rc open_checked(const struct block_source *s, struct amber_sto
     if (info.size != p->stored_bytes) {
         amber_object_close(o);
         return amber_fail(err, AMBER_E_CORRUPT,
-                          "%s: %" PRIu64 " bytes are stored, its manifest says %" PRIu64
+                          "%s: %" PRIu64 " bytes are stored, its %s says %" PRIu64
                           ": it was cut off or replaced, restore it from a copy",
-                          p->key, info.size, p->stored_bytes);
+                          p->key, info.size, p->foreign ? "index" : "manifest", p->stored_bytes);
     }
     *out = o;
     return AMBER_OK;
