@@ -641,6 +641,10 @@ static void symbolic_links_are_never_followed(void **state)
     assert_int_equal(symlink(path_in(outside, "secret"), path_in(f->dir, "file")), 0);
     assert_int_equal(symlink(path_in(outside, "made"), path_in(f->dir, "dangling")), 0);
 
+    assert_int_equal(put(f->st, "d/x", "text"), AMBER_OK);
+    assert_int_equal(symlink("d", path_in(f->dir, "inside")), 0);
+
+    assert_int_equal(amber_object_open(f->st, "inside/x", 0, &o, NULL, &err), AMBER_E_DENIED);
     assert_int_equal(amber_object_open(f->st, "folder/secret", 0, &o, NULL, &err), AMBER_E_DENIED);
     assert_int_equal(amber_object_open(f->st, "file", 0, &o, NULL, &err), AMBER_E_DENIED);
     assert_non_null(strstr(err.text, "symbolic link"));
@@ -652,6 +656,33 @@ static void symbolic_links_are_never_followed(void **state)
     assert_int_equal(amber_store_remove(f->st, "folder/secret", &err), AMBER_E_DENIED);
     assert_int_equal(amber_store_remove(f->st, "file", &err), AMBER_E_DENIED);
     assert_int_equal(count_files(outside, ""), 1);
+    temp_folder_remove(outside);
+}
+
+/* Old kernels and some containers: the walk part by part is just as strict. */
+static void without_openat2_the_same_is_read_and_refused(void **state)
+{
+    struct fixture *f = *state;
+    char outside[TEMP_FOLDER_MAX];
+
+    temp_folder_make(outside);
+    write_file(path_in(outside, "secret"), "secret");
+    assert_int_equal(symlink(outside, path_in(f->dir, "folder")), 0);
+    assert_int_equal(symlink(path_in(outside, "secret"), path_in(f->dir, "file")), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct amber_store *st = open_store(f->dir, false);
+        struct amber_err err = AMBER_ERR_INIT;
+        struct amber_object *o = NULL;
+        refuse_syscall(__NR_openat2, ENOSYS);
+        CHILD_CHECK(put(st, "d/e/x", "text") == AMBER_OK);
+        CHILD_CHECK(holds(st, "d/e/x", "text"));
+        CHILD_CHECK(stat_rc(st, "d/e/nothing") == AMBER_E_NOT_FOUND);
+        CHILD_CHECK(amber_object_open(st, "folder/secret", 0, &o, NULL, &err) == AMBER_E_DENIED);
+        CHILD_CHECK(amber_object_open(st, "file", 0, &o, NULL, &err) == AMBER_E_DENIED);
+        _exit(0);
+    }
+    check_child(pid);
     temp_folder_remove(outside);
 }
 
@@ -854,6 +885,7 @@ int main(void)
         TEST(open_of_what_is_no_object_fails),
         TEST(version_changes_with_the_object),
         TEST(symbolic_links_are_never_followed),
+        TEST(without_openat2_the_same_is_read_and_refused),
         TEST(symbolic_link_as_temporary_folder_is_refused),
         TEST(store_stays_with_its_folder_when_another_takes_the_path),
         TEST(list_gives_objects_only),
