@@ -43,6 +43,7 @@ struct amber_config {
     enum amber_log_level log_level;
     int orphan_days;      /* 7 */
     int restore_pin_days; /* 30 */
+    char *user;           /* owned; NULL: whoever started us */
     char *database_url;   /* owned; NULL: libpq's PG* */
 };
 

@@ -20,6 +20,7 @@
 #include "amber/mount.h"
 #include "amber/service.h"
 #include "app.h"
+#include "privileges.h"
 
 struct daemon {
     struct app *app;
@@ -163,8 +164,16 @@ static enum amber_rc group_of(const char *name, gid_t *out, struct amber_err *er
     return AMBER_OK;
 }
 
-/* The store may lie under the mount point itself: its descriptor is opened before mounting. A dead
- * mount that covers it is detached first. */
+/* A dead mount covers what is below it, and can't even be resolved by name. */
+static enum amber_rc detach_dead(const char *path, struct amber_err *err)
+{
+    AMBER_AUTO_FREE char *root = NULL;
+    bool alive;
+    return amber_mount_find(path, &root, &alive) && !alive ? amber_mount_detach(root, err)
+                                                           : AMBER_OK;
+}
+
+/* The store may lie under the mount point itself: its descriptor is opened before mounting. */
 static enum amber_rc open_store_folder(const struct app *app, bool read_only, int *out_fd,
                                        struct amber_err *err)
 {
@@ -173,15 +182,10 @@ static enum amber_rc open_store_folder(const struct app *app, bool read_only, in
     *out_fd = -1;
     if (!amber_app_local(app))
         return AMBER_OK;
-    if (amber_mount_find(app->cfg.path, &root, &alive)) {
-        if (alive)
-            return amber_fail(err, AMBER_E_BUSY,
-                              "%s is served by an amberfs daemon already (mounted at %s)",
-                              app->cfg.path, root);
-        enum amber_rc rc = amber_mount_detach(root, err);
-        if (rc)
-            return rc;
-    }
+    if (amber_mount_find(app->cfg.path, &root, &alive) && alive)
+        return amber_fail(err, AMBER_E_BUSY,
+                          "%s is served by an amberfs daemon already (mounted at %s)",
+                          app->cfg.path, root);
     if (!read_only && mkdir(app->cfg.path, 0750) && errno != EEXIST)
         return amber_fail_errno(err, errno, "ARCHIVAL_PATH %s can't be made", app->cfg.path);
     *out_fd = open(app->cfg.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -237,7 +241,10 @@ static enum amber_rc start(struct daemon *d, const char *mountpoint, struct ambe
         .ops = &amber_service_ops,
         .arg = d->service,
     };
+    amber_privileges_raise();
     rc = amber_mount_new(&mc, &d->mount, err);
+    if (!rc)
+        rc = amber_privileges_drop(err);
     if (!rc)
         rc = amber_service_start(d->service, d->mount, err);
     if (!rc)
@@ -277,15 +284,11 @@ int amber_cmd_mount(struct app *app)
     struct amber_err err = AMBER_ERR_INIT;
     struct daemon d = {.app = app, .ready_fd = -1};
     AMBER_AUTO_FREE char *mountpoint = NULL;
-    bool alive = true;
-    char *root = NULL;
-    /* A dead mount can't be resolved by name; it is detached by its own path below. */
-    if (amber_mount_find(app->opt->args[0], &root, &alive) && !alive &&
-        amber_mount_detach(root, &err)) {
-        free(root);
+    /* While we may still be root. */
+    if (detach_dead(app->opt->args[0], &err) ||
+        (amber_app_local(app) && detach_dead(app->cfg.path, &err)) ||
+        amber_privileges_assume(app->cfg.user, &err))
         return amber_app_fail(&err);
-    }
-    free(root);
     mountpoint = realpath(app->opt->args[0], NULL);
     if (!mountpoint) {
         amber_fail_errno(&err, errno, "mount point %s", app->opt->args[0]);

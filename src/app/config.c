@@ -430,6 +430,11 @@ static const struct variable variables[] = {
      .offset = MEMBER(restore_pin_days),
      .min = 0,
      .max = DAYS_MAX},
+    {.name = "ARCHIVAL_USER",
+     .allowed = "a user's name",
+     .meaning = "The user to work as when started as root: only mounting is done as root.",
+     .parse = parse_text,
+     .offset = MEMBER(user)},
     {.name = "DATABASE_URL",
      .allowed = "postgresql://USER@HOST/DATABASE, or keywords as in "
                 "\"host=/run/postgresql dbname=app\"",
@@ -699,6 +704,7 @@ void amber_config_clear(struct amber_config *c)
     free(c->memory_cleanup_cron);
     free(c->cache_path);
     free(c->jobs_file);
+    free(c->user);
     free(c->database_url);
     free(c->s3.region);
     free(c->s3.endpoint);

@@ -4,11 +4,16 @@
 #include <stdio.h>
 
 #include "app.h"
+#include "privileges.h"
 
 static int run(struct app *app)
 {
     struct amber_err err = AMBER_ERR_INIT;
     if (amber_app_configure(app, &err))
+        return amber_app_fail(&err);
+    /* The daemon mounts as root first. */
+    if (app->opt->command != AMBER_COMMAND_MOUNT &&
+        (amber_privileges_assume(app->cfg.user, &err) || amber_privileges_drop(&err)))
         return amber_app_fail(&err);
     switch (app->opt->command) {
     case AMBER_COMMAND_MOUNT:
@@ -39,6 +44,7 @@ int main(int argc, char **argv)
 {
     struct amber_options opt = {0};
     int status;
+    amber_privileges_seal();
     if (!amber_options_parse(argc, argv, &opt, &status))
         return status; /* help, version or wrong usage: printed already */
     struct app app = {.opt = &opt};

@@ -128,6 +128,7 @@ static enum amber_rc attach(struct amber_mount *m, struct amber_err *err)
     fuse_said = NULL;
     if (e == 0) {
         m->mounted = true;
+        amber_notify_mounted(m);
         return AMBER_OK;
     }
     if (access("/dev/fuse", R_OK | W_OK))
@@ -175,6 +176,7 @@ enum amber_rc amber_mount_new(const struct amber_mount_config *cfg, struct amber
         return rc;
     m->cfg = *cfg;
     m->start_us = amber_now_us();
+    m->readahead_fd = -1;
     pthread_mutex_init(&m->mutex, NULL);
     pthread_cond_init(&m->idle, NULL);
     amber_notify_init(&m->notify);
@@ -222,6 +224,8 @@ void amber_mount_free(struct amber_mount *m)
         close(m->event_fd);
     if (m->stop_fd >= 0)
         close(m->stop_fd);
+    if (m->readahead_fd >= 0)
+        close(m->readahead_fd);
     pthread_cond_destroy(&m->idle);
     pthread_mutex_destroy(&m->mutex);
     free(m);

@@ -90,8 +90,9 @@ struct amber_mount {
     struct fuse_session *se;
     bool mounted;
     int64_t start_us;
-    int event_fd; /* eventfd: something for the event thread */
-    int stop_fd;  /* eventfd: amber_mount_stop */
+    int event_fd;     /* eventfd: something for the event thread */
+    int stop_fd;      /* eventfd: amber_mount_stop */
+    int readahead_fd; /* the mount's read_ahead_kb, or -1 */
     pthread_t serve_thread, event_thread, notify_thread;
     atomic_bool asked;      /* a request came */
     atomic_bool loop_ended; /* serve is behind libfuse's loop */
@@ -227,6 +228,8 @@ int amber_thread_start(pthread_t *out, bool detached, void *(*run)(void *arg), v
 void amber_notify_init(struct notify_queue *q);
 void amber_notify_clear(struct notify_queue *q);
 void *amber_notify_main(void *mount);
+/* It was mounted, perhaps as root. */
+void amber_notify_mounted(struct amber_mount *m);
 /* The kernel's first request came. */
 void amber_notify_serving(struct amber_mount *m);
 /* End the thread; those who wait for it go on. */

@@ -52,10 +52,11 @@ void amber_notify_end(struct amber_mount *m)
  * The kernel's readahead for a FUSE mount is 128 KiB, and the INIT reply can only lower it; root
  * may raise it afterwards: after the first request came, which the kernel sends only when it has
  * taken in the INIT reply. Larger requests mean fewer wake-ups; beyond a part of a core's cache the
- * reader finds pages that have left it again, which costs more than the wake-ups do.
+ * reader finds pages that have left it again, which costs more than the wake-ups do. The file is
+ * opened when the mount is made: later the process may be root no more.
  * source  Documentation/ABI/testing/sysfs-class-bdi
  */
-static void raise_readahead(struct amber_mount *m)
+void amber_notify_mounted(struct amber_mount *m)
 {
     struct amber_mountinfo info;
     char path[64];
@@ -66,11 +67,15 @@ static void raise_readahead(struct amber_mount *m)
     if (!ours)
         return;
     snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", info.major, info.minor);
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0 || write(fd, READAHEAD_KB, strlen(READAHEAD_KB)) < 0)
+    m->readahead_fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (m->readahead_fd < 0)
         amber_debug("readahead stays as it is, %s: %s", path, strerror(errno));
-    if (fd >= 0)
-        close(fd);
+}
+
+static void raise_readahead(struct amber_mount *m)
+{
+    if (m->readahead_fd >= 0 && write(m->readahead_fd, READAHEAD_KB, strlen(READAHEAD_KB)) < 0)
+        amber_debug("readahead stays as it is: %s", strerror(errno));
 }
 
 static void send_change(struct amber_mount *m, const struct notify_change *c, bool new_folder)

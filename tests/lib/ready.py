@@ -11,6 +11,7 @@ import sys
 
 sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 sock.bind(sys.argv[1])
+os.chmod(sys.argv[1], 0o777)  # as systemd: the daemon may be another user
 print("bound", flush=True)
 pid = int(sys.stdin.readline())
 try:
