@@ -31,6 +31,7 @@
 #include "amber/calendar.h"
 #include "amber/log.h"
 #include "amber/pool.h"
+#include "mountinfo_priv.h"
 
 #define THREADS_MIN 2U
 #define THREADS_MAX 4U
@@ -202,9 +203,17 @@ enum amber_rc amber_mount_new(const struct amber_mount_config *cfg, struct amber
 
 static void unmount(struct amber_mount *m)
 {
-    if (m->mounted)
-        fuse_session_unmount(m->se);
+    struct amber_mountinfo info;
+    if (!m->mounted)
+        return;
+    fuse_session_unmount(m->se);
     m->mounted = false;
+    if (!amber_mountinfo_of_path(m->cfg.mountpoint, &info))
+        return;
+    if (info.is_amberfs && strcmp(info.mountpoint, m->cfg.mountpoint) == 0)
+        amber_warn("%s can't be unmounted by this user; as root: umount --lazy %s",
+                   m->cfg.mountpoint, m->cfg.mountpoint);
+    free(info.mountpoint);
 }
 
 void amber_mount_free(struct amber_mount *m)

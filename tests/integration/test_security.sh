@@ -65,6 +65,7 @@ test_others_read_archives_by_group_and_nothing_else() {
     assert_status 1 as_stranger cat "$file"
     assert_match "message" 'Permission denied' "$msg"
     assert_status 0 as_stranger --groups "$games" cmp "$file" "$file"
+    assert_match "log" "audit: open ${file#"$MNT"/} by uid 65534, pid [0-9]+" "$(cat "$MNT/.control/log")"
     assert_status 2 as_stranger --groups "$games" sh -c "echo x >>'$file'"
     assert_status 2 as_stranger --groups "$games" ls "$MNT/.control"
     assert_status 1 as_stranger --groups "$games" cp "$file" "$MNT/.restore/"
