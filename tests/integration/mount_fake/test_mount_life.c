@@ -467,7 +467,7 @@ static void readahead_is_raised_for_root(void **state)
     assert_int_equal(mf_sh(f, "ls $M > /dev/null; d=$(grep \" $M \" /proc/self/mountinfo | "
                               "cut -d' ' -f3); [ -e /sys/class/bdi/$d ] || exit 0; "
                               "for i in $(seq 1000); do "
-                              "[ $(cat /sys/class/bdi/$d/read_ahead_kb) = 1024 ] && exit 0; "
+                              "[ $(cat /sys/class/bdi/$d/read_ahead_kb) != 128 ] && exit 0; "
                               "sleep 0.01; done; exit 1"),
                      0);
 }
