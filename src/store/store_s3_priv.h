@@ -2,10 +2,10 @@
  * store_s3_priv.h - what the files of the S3 driver share.
  *
  *   store_s3.c       opening a store; stat, list, remove        s3_sign.c         SigV4, MD5
- *   store_s3_read.c  objects: ranges, ahead of their readers    s3_credentials.c  keys
- *   store_s3_put.c   writing: one PUT, or a multipart upload    s3_url.c          addresses
- *   s3_request.c     one signed request, its errors, retries    s3_xml.c          answers
- *   http.c           connections
+ *   store_s3_read.c  objects: ranges of bytes                   s3_credentials.c  keys
+ *   store_s3_ahead.c ranges ahead of those who read in order    s3_url.c          addresses
+ *   store_s3_put.c   writing: one PUT, or a multipart upload    s3_xml.c          answers
+ *   s3_request.c     one signed request, its errors, retries    http.c            connections
  */
 #ifndef AMBER_STORE_S3_PRIV_H
 #define AMBER_STORE_S3_PRIV_H
@@ -37,6 +37,7 @@ struct s3_store {
     char *sse_kms_key_id, *storage_class; /* owned; NULL: the bucket's default */
     unsigned timeout_s;
     bool read_only;
+    size_t ahead_bytes;    /* atomic: of all objects' spans */
     bool no_if_none_match; /* atomic: the server doesn't know that header */
     char *name;            /* for messages: "s3://bucket/prefix" */
 };

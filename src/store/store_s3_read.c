@@ -7,66 +7,64 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "amber/calendar.h"
+#include <time.h>
 
-#include "store_s3_priv.h"
+#include "store_s3_read_priv.h"
 
 #define HEAD_BYTES (64U * 1024U) /* asked for by open */
 
-struct s3_object {
-    struct amber_object base;
-    uint64_t size;
-    char if_match[S3_ETAG_MAX + 2]; /* with quotes; "": the server gave no ETag */
-    struct amber_buf head;          /* the object's first bytes */
-    char key[];
-};
+/* Whether the answer's range is the one that was asked for: "bytes 0-99/1000". */
+static bool range_fits(const struct s3_range *r, const char *content_range)
+{
+    uint64_t a, b, total;
 
-/* Bytes of a range as they come, over several tries if need be. */
-struct range {
-    char *buf;
-    size_t len, done;
-    bool wrong; /* the answer isn't what was asked for */
+    return sscanf(content_range, "bytes %" SCNu64 "-%" SCNu64 "/%" SCNu64, &a, &b, &total) == 3 &&
+           a == r->off + r->done && b == r->off + r->len - 1 && total == r->object->size;
+}
+
+struct range_try {
+    struct s3_range *range;
+    bool checked; /* this try's answer */
 };
 
 static bool take_range(void *arg, const struct http_response *rs, const void *data, size_t len)
 {
-    struct range *r = arg;
+    struct range_try *t = arg;
+    struct s3_range *r = t->range;
+    char content_range[96];
 
-    /* 200 is the whole object, from a server that knows no ranges. */
-    if (rs->status != 206 || len > r->len - r->done) {
+    if (!t->checked) {
+        /* 200 would be the whole object, from a server that knows no ranges. */
+        amber_http_header(rs, "content-range", content_range, sizeof(content_range));
+        t->checked = rs->status == 206 && range_fits(r, content_range);
+    }
+    if (!t->checked || len > r->len - r->done) {
         r->wrong = true;
         return false;
     }
     memcpy(r->buf + r->done, data, len);
     r->done += len;
+    if (r->span)
+        amber_s3_span_progress(r->span, r->done);
     return true;
 }
 
-/* Whether the answer's range is the one that was asked for. "bytes 0-99/1000" */
-static bool range_fits(const struct s3_object *o, const char *content_range, uint64_t from,
-                       uint64_t last)
+static enum amber_rc try_range(struct s3_range *r, struct s3_tries *t, struct amber_err *err)
 {
-    uint64_t a, b, total;
-
-    return sscanf(content_range, "bytes %" SCNu64 "-%" SCNu64 "/%" SCNu64, &a, &b, &total) == 3 &&
-           a == from && b == last && total == o->size;
-}
-
-static enum amber_rc try_range(struct s3_object *o, uint64_t off, struct range *r,
-                               struct s3_tries *t, struct amber_err *err)
-{
-    struct s3_store *st = amber_s3(o->base.store);
-    struct s3_call c = {.method = "GET", .key = o->key, .on_body = take_range, .arg = r};
+    struct s3_object *o = r->object;
+    struct range_try try = {.range = r};
+    struct s3_call c = {.method = "GET", .key = o->key, .on_body = take_range, .arg = &try,
+                        .stop = r->stop};
     struct s3_answer a;
     char range[64];
-    uint64_t from = off + r->done, last = off + r->len - 1;
+    uint64_t from = r->off + r->done, last = r->off + r->len - 1;
 
     snprintf(range, sizeof(range), "bytes=%" PRIu64 "-%" PRIu64, from, last);
     if (o->if_match[0])
         amber_s3_header(&c, "if-match", o->if_match);
     amber_s3_header(&c, "range", range);
-    enum amber_rc rc = amber_s3_try(st, &c, t, &a, err);
-    if (r->wrong || (!rc && !range_fits(o, a.content_range, from, last)))
+    enum amber_rc rc = amber_s3_try(amber_s3(o->base.store), &c, t, &a, err);
+    if (r->wrong)
         return amber_fail(err, AMBER_E_CORRUPT,
                           "the server answers %d with \"%s\" to a request for bytes %" PRIu64
                           "-%" PRIu64 " of %" PRIu64,
@@ -82,19 +80,18 @@ static enum amber_rc try_range(struct s3_object *o, uint64_t off, struct range *
     return rc;
 }
 
-static enum amber_rc get_range(struct s3_object *o, uint64_t off, char *buf, size_t len,
-                               struct amber_err *err)
+enum amber_rc amber_s3_get_range(struct s3_range *r, struct amber_err *err)
 {
-    struct s3_store *st = amber_s3(o->base.store);
-    struct range r = {.buf = buf, .len = len};
+    struct s3_store *st = amber_s3(r->object->base.store);
     struct s3_tries t;
     enum amber_rc rc;
 
-    amber_s3_tries_init(&t, st, len);
+    amber_s3_tries_init(&t, st, r->len);
     do
-        rc = try_range(o, off, &r, &t, err);
-    while (rc && amber_s3_again(st, &t, NULL, err));
-    return rc ? amber_wrap(err, "%s/%s: %zu bytes at offset %" PRIu64, st->name, o->key, len, off)
+        rc = try_range(r, &t, err);
+    while (rc && amber_s3_again(st, &t, r->stop, err));
+    return rc ? amber_wrap(err, "%s/%s: %zu bytes at offset %" PRIu64, st->name, r->object->key,
+                           r->len, r->off)
               : AMBER_OK;
 }
 
@@ -137,6 +134,21 @@ static enum amber_rc get_head(struct s3_object *o, struct s3_answer *a, struct a
     return AMBER_OK;
 }
 
+static void object_init(struct s3_object *o, struct amber_store *base, const char *key)
+{
+    pthread_condattr_t monotonic;
+
+    o->base.store = base;
+    o->refs = 1;
+    memcpy(o->key, key, strlen(key) + 1);
+    amber_buf_init(&o->head, HEAD_BYTES);
+    pthread_mutex_init(&o->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&o->progress, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
 enum amber_rc amber_s3_open(struct amber_store *base, const char *key, int flags,
                             struct amber_object **out, struct amber_object_info *out_info,
                             struct amber_err *err)
@@ -148,38 +160,54 @@ enum amber_rc amber_s3_open(struct amber_store *base, const char *key, int flags
     enum amber_rc rc = amber_calloc(1, sizeof(*o) + strlen(key) + 1, &o, err);
     if (rc)
         return rc;
-    o->base.store = base;
-    memcpy(o->key, key, strlen(key) + 1);
-    amber_buf_init(&o->head, HEAD_BYTES);
+    object_init(o, base, key);
     rc = get_head(o, &a, err);
     if (rc) {
         amber_s3_close(&o->base);
         return rc;
     }
     o->size = a.info.size;
-    if (a.etag[0])
+    if (a.etag[0] && strncmp(a.etag, "W/", 2) != 0)
         snprintf(o->if_match, sizeof(o->if_match), "\"%s\"", a.etag);
     *out_info = a.info;
     *out = &o->base;
     return AMBER_OK;
 }
 
+void amber_s3_object_unref(struct s3_object *o)
+{
+    pthread_mutex_lock(&o->lock);
+    bool last = --o->refs == 0;
+    pthread_mutex_unlock(&o->lock);
+    if (!last)
+        return;
+    amber_buf_clear(&o->head);
+    pthread_cond_destroy(&o->progress);
+    pthread_mutex_destroy(&o->lock);
+    free(o);
+}
+
 void amber_s3_close(struct amber_object *base)
 {
     struct s3_object *o = (struct s3_object *)base;
 
-    amber_buf_clear(&o->head);
-    free(o);
+    amber_s3_ahead_end(o);
+    amber_s3_object_unref(o);
 }
 
 enum amber_rc amber_s3_read_at(struct amber_object *base, uint64_t off, void *buf, size_t len,
                                struct amber_err *err)
 {
     struct s3_object *o = (struct s3_object *)base;
+    size_t n = 0;
 
     if (off + len <= o->head.len) {
         memcpy(buf, o->head.data + off, len);
         return AMBER_OK;
     }
-    return get_range(o, off, buf, len, err);
+    enum amber_rc rc = amber_s3_ahead(o, off, buf, len, &n, err);
+    if (rc || n == len)
+        return rc;
+    struct s3_range r = {.buf = (char *)buf + n, .len = len - n, .off = off + n, .object = o};
+    return amber_s3_get_range(&r, err);
 }
