@@ -75,6 +75,9 @@ void amber_stream_close(struct amber_stream *s); /* NULL allowed; its pins relea
 enum amber_rc amber_stream_pin(struct amber_stream *s, uint64_t off, struct amber_pin *out,
                                struct amber_err *err) AMBER_MUST_CHECK;
 
+/* Whether all blocks of [off, off + len) are in memory now, so that pinning them waits for nothing. */
+bool amber_stream_ready(struct amber_stream *s, uint64_t off, size_t len);
+
 /*
  * Rows of an archive with their overlay, in order: what restore and `amberfs cat` use.
  */

@@ -34,7 +34,8 @@ struct amber_store_traits {
     size_t best_read_bytes;   /* size of a read that gets full speed */
     unsigned prefetch_depth;  /* reads worth having under way for one sequential reader */
     bool can_remove;
-    bool remote;              /* reads cross a network: verified blocks are worth a disk cache */
+    bool remote;              /* operations cross a network: they may take seconds, and verified
+                                 blocks are worth a disk cache */
 };
 
 enum amber_open_flags {
@@ -70,6 +71,7 @@ struct amber_store_ops {
                                 struct amber_err *err);
     void (*put_abort)(struct amber_put *p);
     enum amber_rc (*remove)(struct amber_store *st, const char *key, struct amber_err *err);
+    void (*interrupt)(struct amber_store *st); /* optional: for drivers that wait for a peer */
     void (*free)(struct amber_store *st);
 };
 
@@ -127,6 +129,8 @@ enum amber_rc amber_store_open(const struct amber_store_config *cfg, struct ambe
                                struct amber_err *err) AMBER_MUST_CHECK;
 void amber_store_free(struct amber_store *st); /* NULL allowed; all objects and puts closed before */
 const struct amber_store_traits *amber_store_traits(const struct amber_store *st);
+/* The process ends: operations that wait for a peer, and all to come, fail with CANCELED. */
+void amber_store_interrupt(struct amber_store *st);
 
 /* OK or INVALID with the reason. */
 enum amber_rc amber_key_check(const char *key, struct amber_err *err) AMBER_MUST_CHECK;

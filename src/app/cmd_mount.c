@@ -22,6 +22,8 @@
 #include "app.h"
 #include "privileges.h"
 
+#define GRACE_S 10 /* for the store's server to answer once the daemon ends */
+
 struct daemon {
     struct app *app;
     struct amber_tree *tree;
@@ -30,6 +32,10 @@ struct daemon {
     sigset_t signals;
     pthread_t signal_thread;
     bool signal_thread_started;
+    pthread_mutex_t mutex; /* guards the rest */
+    pthread_cond_t changed;
+    pthread_t grace_thread;
+    bool ending, ended; /* grace_thread was started; nothing runs any more */
     int ready_fd; /* -1: in the foreground */
 };
 
@@ -105,6 +111,47 @@ static void say_ready(struct daemon *d)
     d->ready_fd = -1;
 }
 
+/* ---- end ---- */
+
+/* What ends may wait for a store's server that doesn't answer: after a while that is broken off. */
+static void *grace_main(void *arg)
+{
+    struct daemon *d = arg;
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += GRACE_S;
+    pthread_mutex_lock(&d->mutex);
+    int late = 0;
+    while (!d->ended && !late)
+        late = pthread_cond_timedwait(&d->changed, &d->mutex, &until);
+    bool ended = d->ended;
+    pthread_mutex_unlock(&d->mutex);
+    if (!ended) {
+        amber_warn("the storage doesn't answer; what waits for it is broken off");
+        amber_store_interrupt(d->app->store);
+    }
+    return NULL;
+}
+
+static void begin_end(struct daemon *d)
+{
+    pthread_mutex_lock(&d->mutex);
+    if (!d->ending && d->app->store)
+        d->ending = pthread_create(&d->grace_thread, NULL, grace_main, d) == 0;
+    pthread_mutex_unlock(&d->mutex);
+}
+
+static void finish_end(struct daemon *d)
+{
+    pthread_mutex_lock(&d->mutex);
+    bool started = d->ending;
+    d->ended = true;
+    pthread_cond_broadcast(&d->changed);
+    pthread_mutex_unlock(&d->mutex);
+    if (started)
+        pthread_join(d->grace_thread, NULL);
+}
+
 /* ---- signals ---- */
 
 static void reload(struct daemon *d)
@@ -134,6 +181,7 @@ static void *signal_main(void *arg)
             return NULL;
         amber_info("%s: ending", sig == SIGTERM ? "SIGTERM" : "SIGINT");
         notify_systemd("STOPPING=1");
+        begin_end(d);
         amber_service_stop(d->service);
         amber_mount_stop(d->mount);
         return NULL;
@@ -268,6 +316,7 @@ static int serve(struct daemon *d, const char *mountpoint)
     }
     if (rc)
         amber_error("%s", err.text);
+    begin_end(d);
     if (d->signal_thread_started) {
         pthread_kill(d->signal_thread, SIGUSR2);
         pthread_join(d->signal_thread, NULL);
@@ -276,13 +325,17 @@ static int serve(struct daemon *d, const char *mountpoint)
     amber_mount_free(d->mount);
     amber_service_free(d->service);
     amber_tree_free(d->tree);
+    finish_end(d);
     return rc ? 1 : 0;
 }
 
 int amber_cmd_mount(struct app *app)
 {
     struct amber_err err = AMBER_ERR_INIT;
-    struct daemon d = {.app = app, .ready_fd = -1};
+    struct daemon d = {.app = app,
+                       .ready_fd = -1,
+                       .mutex = PTHREAD_MUTEX_INITIALIZER,
+                       .changed = PTHREAD_COND_INITIALIZER};
     AMBER_AUTO_FREE char *mountpoint = NULL;
     /* While we may still be root. */
     if (detach_dead(app->opt->args[0], &err) ||

@@ -225,3 +225,18 @@ enum amber_rc amber_stream_pin(struct amber_stream *s, uint64_t off, struct ambe
             .data = e->data, .len = e->len, .raw_off = r->part.blocks[b].raw_off, .entry = e};
     return rc;
 }
+
+bool amber_stream_ready(struct amber_stream *s, uint64_t off, size_t len)
+{
+    struct amber_reader *r = s->reader;
+    uint64_t end = len < r->part.raw_bytes - off ? off + len : r->part.raw_bytes;
+    bool ready = true;
+
+    pthread_mutex_lock(&r->cache->lock);
+    for (size_t b = amber_block_at_raw(&r->part, off);
+         ready && b < r->part.n_blocks && r->part.blocks[b].raw_off < end; b++)
+        ready = r->part.blocks[b].raw_len == 0 ||
+                (r->slots[b] && r->slots[b]->state == ENTRY_READY);
+    pthread_mutex_unlock(&r->cache->lock);
+    return ready;
+}

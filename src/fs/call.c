@@ -130,3 +130,50 @@ void amber_parked_interrupts(struct amber_mount *m, bool all)
         p->on_interrupt(p);
     }
 }
+
+/* ---- work that waits for the store ---- */
+
+bool amber_store_is_remote(const struct amber_mount *m)
+{
+    return amber_store_traits(m->cfg.store)->remote;
+}
+
+static void answer_interrupted(struct parked *p)
+{
+    if (!atomic_load(&p->interrupted))
+        return; /* the mount ends: work that is under way is finished */
+    fuse_req_t req = amber_parked_end(p);
+    if (req)
+        fuse_reply_err(req, EINTR);
+}
+
+static void store_call_run(void *arg)
+{
+    struct store_call *c = arg;
+    struct amber_mount *m = c->parked.m;
+    c->work(c);
+    pthread_mutex_lock(&m->mutex);
+    fuse_req_t req = amber_parked_end(&c->parked);
+    pthread_mutex_unlock(&m->mutex);
+    c->answer(c, req);
+}
+
+void amber_store_call(struct amber_mount *m, struct store_call *c, fuse_req_t req)
+{
+    if (amber_store_is_remote(m)) {
+        amber_store_call_slow(m, c, req);
+        return;
+    }
+    c->work(c);
+    c->answer(c, req);
+}
+
+void amber_store_call_slow(struct amber_mount *m, struct store_call *c, fuse_req_t req)
+{
+    pthread_mutex_lock(&m->mutex);
+    amber_park(m, &c->parked, req, answer_interrupted);
+    pthread_mutex_unlock(&m->mutex);
+    /* Too many at once: those behind this one wait with it. */
+    if (!amber_call_start(m, store_call_run, c))
+        store_call_run(c);
+}

@@ -1,8 +1,9 @@
 /*
  * fuse_ops.c - FUSE requests: inode -> node, then to whoever serves that kind of node.
  *
- * Nothing here blocks but on the store (reading an archive, its manifest). The kernel checks
- * permissions (default_permissions); what is refused here is what root may not do either.
+ * Nothing here blocks but on a local store (reading an archive, its manifest); what waits for a
+ * remote one runs elsewhere. The kernel checks permissions (default_permissions); what is refused
+ * here is what root may not do either.
  */
 #include "mount_priv.h"
 
@@ -110,23 +111,31 @@ static struct handle *handle_of(const struct fuse_file_info *fi)
 
 /* ---- names ---- */
 
+void amber_reply_node(struct amber_mount *m, fuse_req_t req, const struct node *n)
+{
+    struct fuse_entry_param e;
+    amber_node_entry(m, n, &e);
+    if (fuse_reply_entry(req, &e) && n->v)
+        amber_vnode_forget(&m->vnodes, n->ino, 1);
+}
+
 /* A name that isn't there is not remembered by the kernel (an error, not an entry without inode),
  * so that a new archive is seen at once. */
 static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct amber_mount *m = fuse_req_userdata(req);
-    struct fuse_entry_param e;
     struct node p, n;
     if (!get_node(req, parent, &p))
         return;
-    int fault = amber_node_lookup(m, &p, name, &n);
-    if (fault) {
-        fuse_reply_err(req, fault);
+    if (strlen(name) <= NAME_MAX && (p.kind == NODE_META || p.kind == NODE_META_FOLDER)) {
+        amber_meta_lookup(m, req, &p, name);
         return;
     }
-    amber_node_entry(m, &n, &e);
-    if (fuse_reply_entry(req, &e) && n.v)
-        amber_vnode_forget(&m->vnodes, n.ino, 1);
+    int fault = amber_node_lookup(m, &p, name, &n);
+    if (fault)
+        fuse_reply_err(req, fault);
+    else
+        amber_reply_node(m, req, &n);
 }
 
 static void forget(struct amber_mount *m, fuse_ino_t ino, uint64_t n)

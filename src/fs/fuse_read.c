@@ -316,73 +316,123 @@ struct archive_file {
     struct amber_stream *stream;
 };
 
-/* The range lies in more blocks than are worth pinning: copy. */
-static void read_copied(struct archive_file *f, fuse_req_t req, size_t size, uint64_t off)
-{
-    struct amber_err err = AMBER_ERR_INIT;
-    AMBER_AUTO_FREE char *buf = malloc(size);
+/* The bytes of one read: pinned blocks, or a copy where they lie in too many. */
+struct archive_bytes {
+    struct amber_pin pins[READ_PINS];
+    struct iovec iov[READ_PINS];
+    int n;
+    char *copy; /* owned */
     size_t len;
-    enum amber_rc rc = buf ? amber_reader_read(f->a->reader, off, buf, size, &len, &err)
-                           : amber_fail_nomem(&err, "a read", size);
-    if (rc)
-        amber_archive_read_failed(f->h.m, req, &err);
+    struct amber_err err; /* code OK: the bytes are there */
+};
+
+static void copy_range(struct archive_file *f, uint64_t off, size_t size, struct archive_bytes *b)
+{
+    b->copy = malloc(size);
+    if (b->copy)
+        (void)!amber_reader_read(f->a->reader, off, b->copy, size, &b->len, &b->err);
     else
-        fuse_reply_buf(req, buf, len);
+        amber_fail_nomem(&b->err, "a read", size);
 }
 
-/* Pin the blocks of [off, off + size). *out_n is READ_PINS + 1 if there are more. */
-static enum amber_rc pin_range(struct archive_file *f, size_t size, uint64_t off,
-                               struct amber_pin *pins, struct iovec *iov, int *out_n,
-                               struct amber_err *err)
+static void take_bytes(struct archive_file *f, uint64_t off, size_t size, struct archive_bytes *b)
 {
-    int n = 0;
-    enum amber_rc rc = AMBER_OK;
-    while (size > 0 && n < READ_PINS) {
-        rc = amber_stream_pin(f->stream, off, &pins[n], err);
-        if (rc)
-            break;
-        size_t skip = (size_t)(off - pins[n].raw_off);
-        size_t len = pins[n].len - skip;
-        if (len > size)
-            len = size;
-        iov[n].iov_base = (char *)(uintptr_t)(pins[n].data + skip);
-        iov[n].iov_len = len;
-        off += len;
-        size -= len;
-        n++;
+    uint64_t at = off;
+    size_t left = size;
+    b->n = 0;
+    b->copy = NULL;
+    b->err = (struct amber_err)AMBER_ERR_INIT;
+    while (left > 0 && b->n < READ_PINS) {
+        struct amber_pin *pin = &b->pins[b->n];
+        if (amber_stream_pin(f->stream, at, pin, &b->err))
+            return;
+        size_t skip = (size_t)(at - pin->raw_off);
+        size_t len = pin->len - skip < left ? pin->len - skip : left;
+        b->iov[b->n].iov_base = (char *)(uintptr_t)(pin->data + skip);
+        b->iov[b->n++].iov_len = len;
+        at += len;
+        left -= len;
     }
-    *out_n = !rc && size > 0 ? READ_PINS + 1 : n;
-    return rc;
+    if (left > 0)
+        copy_range(f, off, size, b);
+}
+
+/* Answer a read, if anybody waits for it, and let its bytes go. */
+static void send_bytes(struct amber_mount *m, fuse_req_t req, size_t size, struct archive_bytes *b)
+{
+    if (req && !b->err.code)
+        atomic_fetch_add(&m->read_bytes, size);
+    if (!req)
+        atomic_fetch_add(&m->read_errors, b->err.code != AMBER_OK);
+    else if (b->err.code)
+        amber_archive_read_failed(m, req, &b->err);
+    else if (b->copy)
+        fuse_reply_buf(req, b->copy, b->len);
+    else if (b->n == 1)
+        fuse_reply_buf(req, b->iov[0].iov_base, b->iov[0].iov_len);
+    else
+        fuse_reply_iov(req, b->iov, b->n);
+    for (int i = 0; i < b->n; i++)
+        amber_pin_release(&b->pins[i]);
+    free(b->copy);
+}
+
+struct read_call {
+    struct store_call call; /* first */
+    struct archive_file *f; /* held */
+    uint64_t off;
+    size_t size;
+    struct archive_bytes bytes;
+};
+
+static void read_work(struct store_call *call)
+{
+    struct read_call *c = (struct read_call *)call;
+    take_bytes(c->f, c->off, c->size, &c->bytes);
+}
+
+static void read_answer(struct store_call *call, fuse_req_t req)
+{
+    struct read_call *c = (struct read_call *)call;
+    struct handle *h = &c->f->h;
+    send_bytes(h->m, req, c->size, &c->bytes);
+    free(c);
+    amber_handle_put(h);
+}
+
+static void read_remote(struct archive_file *f, fuse_req_t req, size_t size, uint64_t off)
+{
+    struct read_call *c = calloc(1, sizeof(*c));
+    if (!c) {
+        fuse_reply_err(req, ENOMEM);
+        return;
+    }
+    c->call = (struct store_call){.work = read_work, .answer = read_answer};
+    c->f = f;
+    c->off = off;
+    c->size = size;
+    amber_handle_hold(&f->h);
+    amber_store_call(f->h.m, &c->call, req);
 }
 
 static void archive_read(struct handle *h, fuse_req_t req, size_t size, uint64_t off, bool nonblock)
 {
     struct archive_file *f = (struct archive_file *)h;
     struct amber_mount *m = h->m;
-    struct amber_err err = AMBER_ERR_INIT;
+    struct archive_bytes bytes;
     uint64_t total = amber_reader_size(f->a->reader);
-    struct amber_pin pins[READ_PINS];
-    struct iovec iov[READ_PINS];
-    int n = 0;
     (void)nonblock;
     atomic_fetch_add(&m->reads, 1);
     if (off >= total)
         size = 0;
     else if (size > total - off)
         size = (size_t)(total - off);
-    enum amber_rc rc = pin_range(f, size, off, pins, iov, &n, &err);
-    if (!rc)
-        atomic_fetch_add(&m->read_bytes, size);
-    if (rc)
-        amber_archive_read_failed(m, req, &err);
-    else if (n > READ_PINS)
-        read_copied(f, req, size, off);
-    else if (n == 1)
-        fuse_reply_buf(req, iov[0].iov_base, iov[0].iov_len);
-    else
-        fuse_reply_iov(req, iov, n);
-    for (int i = 0; i < n && i < READ_PINS; i++)
-        amber_pin_release(&pins[i]);
+    if (size > 0 && amber_store_is_remote(m) && !amber_stream_ready(f->stream, off, size)) {
+        read_remote(f, req, size, off);
+        return;
+    }
+    take_bytes(f, off, size, &bytes);
+    send_bytes(m, req, size, &bytes);
 }
 
 static void archive_close(struct handle *h)
@@ -396,16 +446,59 @@ static void archive_close(struct handle *h)
 
 static const struct handle_ops archive_ops = {.read = archive_read, .release = archive_close};
 
-void amber_archive_open(struct amber_mount *m, fuse_req_t req, const struct node *n,
-                        struct fuse_file_info *fi)
+struct open_call {
+    struct store_call call; /* first */
+    struct amber_mount *m;
+    const struct amber_tree_entry *entry;
+    struct fuse_file_info fi;
+    struct amber_caller caller;
+    archive_opened_fn *opened;
+    struct archive *a; /* NULL: err says why */
+    struct amber_err err;
+};
+
+static void open_work(struct store_call *call)
 {
-    struct amber_err err = AMBER_ERR_INIT;
-    struct amber_caller caller = amber_caller_of(req);
-    struct archive *a;
-    if (amber_archive_acquire(m, n->tree.entry, &a, &err)) {
-        fuse_reply_err(req, amber_read_errno(&err));
+    struct open_call *c = (struct open_call *)call;
+    if (amber_archive_acquire(c->m, c->entry, &c->a, &c->err))
+        c->a = NULL;
+}
+
+static void open_answer(struct store_call *call, fuse_req_t req)
+{
+    struct open_call *c = (struct open_call *)call;
+    if (req && c->a)
+        c->opened(c->m, req, c->a, c->entry, &c->fi, &c->caller);
+    else if (req)
+        fuse_reply_err(req, amber_read_errno(&c->err));
+    else if (c->a)
+        amber_archive_release(c->m, c->a);
+    free(c);
+}
+
+void amber_archive_open_by(struct amber_mount *m, fuse_req_t req,
+                           const struct amber_tree_entry *entry, const struct fuse_file_info *fi,
+                           archive_opened_fn *opened)
+{
+    struct open_call *c = calloc(1, sizeof(*c));
+    if (!c) {
+        fuse_reply_err(req, ENOMEM);
         return;
     }
+    c->call = (struct store_call){.work = open_work, .answer = open_answer};
+    c->m = m;
+    c->entry = entry;
+    c->fi = *fi;
+    c->caller = amber_caller_of(req);
+    c->opened = opened;
+    amber_store_call(m, &c->call, req);
+}
+
+static void archive_opened(struct amber_mount *m, fuse_req_t req, struct archive *a,
+                           const struct amber_tree_entry *entry, struct fuse_file_info *fi,
+                           const struct amber_caller *caller)
+{
+    struct amber_err err = AMBER_ERR_INIT;
     struct archive_file *f = calloc(1, sizeof(*f));
     if (!f || amber_stream_open(a->reader, &f->stream, &err)) {
         free(f);
@@ -416,7 +509,13 @@ void amber_archive_open(struct amber_mount *m, fuse_req_t req, const struct node
     f->a = a;
     amber_handle_add(m, &f->h, &archive_ops);
     atomic_fetch_add(&m->opens, 1);
-    amber_audit(m, "open", n->tree.entry->path, &caller);
+    amber_audit(m, "open", entry->path, caller);
     fi->keep_cache = 1;
     amber_reply_open(req, fi, &f->h);
+}
+
+void amber_archive_open(struct amber_mount *m, fuse_req_t req, const struct node *n,
+                        struct fuse_file_info *fi)
+{
+    amber_archive_open_by(m, req, n->tree.entry, fi, archive_opened);
 }

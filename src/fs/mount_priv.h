@@ -117,6 +117,8 @@ extern const struct fuse_lowlevel_ops amber_fuse_ops;
 struct amber_caller amber_caller_of(fuse_req_t req);
 void amber_audit(struct amber_mount *m, const char *what, const char *path,
                  const struct amber_caller *caller);
+/* Answer a lookup with n, which loses its kernel reference if nobody waits for the answer any more. */
+void amber_reply_node(struct amber_mount *m, fuse_req_t req, const struct node *n);
 /* Answer open or opendir with h, which is released if nobody waits for the answer any more. */
 void amber_reply_open(fuse_req_t req, struct fuse_file_info *fi, struct handle *h);
 /* Put h on the mount's list of handles, with one reference / take it off (before it is freed). */
@@ -163,6 +165,14 @@ const char *amber_archive_table(const struct archive *a);
 void amber_archive_days(const struct archive *a, int64_t *out_start, int64_t *out_end);
 void amber_archive_open(struct amber_mount *m, fuse_req_t req, const struct node *n,
                         struct fuse_file_info *fi);
+/* What happens with an archive that was acquired for an open: answers req and owns a. */
+typedef void archive_opened_fn(struct amber_mount *m, fuse_req_t req, struct archive *a,
+                               const struct amber_tree_entry *entry, struct fuse_file_info *fi,
+                               const struct amber_caller *caller);
+/* Acquire an archive without keeping others waiting, then opened, or answer the error. */
+void amber_archive_open_by(struct amber_mount *m, fuse_req_t req,
+                           const struct amber_tree_entry *entry, const struct fuse_file_info *fi,
+                           archive_opened_fn *opened);
 /* Count a failed read, and answer it. */
 void amber_archive_read_failed(struct amber_mount *m, fuse_req_t req, const struct amber_err *err);
 /* errno for what failed while reading: a stored object that is gone is an I/O error to the reader
@@ -177,10 +187,9 @@ const char *amber_raw_name(const struct amber_tree_entry *e);
 /* The archive or folder of this name in the .raw folder of a tree folder. */
 bool amber_raw_lookup(struct amber_mount *m, uint64_t tree_folder, const char *name,
                       struct amber_node *out);
-/* A name in .raw/.amberfs or a folder below. On success out has one kernel reference. Returns
- * errno. */
-int amber_meta_lookup(struct amber_mount *m, const struct node *parent, const char *name,
-                      struct node *out);
+/* Answer the lookup of a name in .raw/.amberfs or a folder below. */
+void amber_meta_lookup(struct amber_mount *m, fuse_req_t req, const struct node *parent,
+                       const char *name);
 void amber_meta_opendir(struct amber_mount *m, fuse_req_t req, const struct node *n,
                         struct fuse_file_info *fi);
 void amber_meta_open(struct amber_mount *m, fuse_req_t req, const struct node *n,
@@ -217,6 +226,21 @@ void amber_park(struct amber_mount *m, struct parked *p, fuse_req_t req,
 /* Take the request back: the caller answers it now. NULL: it was answered already. Under
  * m->mutex. */
 fuse_req_t amber_parked_end(struct parked *p);
+/*
+ * Work that may wait for the store, apart from its answer: a caller who gets a signal is answered
+ * (EINTR) at once, and the work ends by itself. First member of each kind's struct.
+ */
+struct store_call {
+    struct parked parked;
+    void (*work)(struct store_call *c);
+    /* Frees c. req NULL: the caller was answered, so what work took is given back. */
+    void (*answer)(struct store_call *c, fuse_req_t req);
+};
+/* Do both: on a thread of its own where the store is remote, else right here. */
+void amber_store_call(struct amber_mount *m, struct store_call *c, fuse_req_t req);
+/* On a thread of its own wherever the store is. */
+void amber_store_call_slow(struct amber_mount *m, struct store_call *c, fuse_req_t req);
+bool amber_store_is_remote(const struct amber_mount *m);
 /* Make the event thread look. Any thread; async-signal-safe. */
 void amber_event_wake(struct amber_mount *m);
 /* Event thread, under m->mutex: tell the parked requests whose caller got a signal (all: all). */

@@ -245,9 +245,8 @@ int amber_node_lookup(struct amber_mount *m, const struct node *parent, const ch
     case NODE_RESTORE:
     case NODE_RESTORE_TABLE:
         return amber_restore_lookup(m, parent, name, out);
-    case NODE_META:
+    case NODE_META: /* amber_meta_lookup, which asks the store */
     case NODE_META_FOLDER:
-        return amber_meta_lookup(m, parent, name, out);
     case NODE_STATUS:
     case NODE_METRICS:
     case NODE_CONTROL:

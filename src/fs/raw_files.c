@@ -4,12 +4,13 @@
  * The folders of .raw are the tree's own, with RAW_BIT in their numbers. An archive's stored bytes
  * come through its reader: each block they touch is verified first. The store's own objects
  * (manifests, commit markers, attachments) carry their own digests and are read as they are; a
- * folder of them is what the store lists below its key, so listing one may take a while and runs on
- * a call thread.
+ * folder of them is what the store lists below its key, so listing one may take a while, wherever the
+ * store is, and runs on a call thread.
  */
 #include "mount_priv.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 
 #include "amber/log.h"
@@ -44,23 +45,51 @@ struct raw_file {
     struct archive *a;
 };
 
+struct raw_call {
+    struct store_call call; /* first */
+    struct raw_file *f;     /* held */
+    uint64_t off;
+    size_t size, len;
+    struct amber_err err;
+    char buf[];
+};
+
+static void raw_work(struct store_call *call)
+{
+    struct raw_call *c = (struct raw_call *)call;
+    (void)!amber_reader_read_stored(amber_archive_reader(c->f->a), c->off, c->buf, c->size, &c->len,
+                                    &c->err);
+}
+
+static void raw_answer(struct store_call *call, fuse_req_t req)
+{
+    struct raw_call *c = (struct raw_call *)call;
+    struct handle *h = &c->f->h;
+    if (req && c->err.code) {
+        amber_archive_read_failed(h->m, req, &c->err);
+    } else if (req) {
+        atomic_fetch_add(&h->m->read_bytes, c->len);
+        fuse_reply_buf(req, c->buf, c->len);
+    }
+    free(c);
+    amber_handle_put(h);
+}
+
 static void raw_read(struct handle *h, fuse_req_t req, size_t size, uint64_t off, bool nonblock)
 {
-    struct raw_file *f = (struct raw_file *)h;
-    struct amber_err err = AMBER_ERR_INIT;
-    AMBER_AUTO_FREE char *buf = malloc(size ? size : 1);
-    size_t len = 0;
+    struct raw_call *c = malloc(sizeof(*c) + size);
     (void)nonblock;
     atomic_fetch_add(&h->m->reads, 1);
-    enum amber_rc rc =
-        buf ? amber_reader_read_stored(amber_archive_reader(f->a), off, buf, size, &len, &err)
-            : amber_fail_nomem(&err, "a read", size);
-    if (rc) {
-        amber_archive_read_failed(h->m, req, &err);
+    if (!c) {
+        fuse_reply_err(req, ENOMEM);
         return;
     }
-    atomic_fetch_add(&h->m->read_bytes, len);
-    fuse_reply_buf(req, buf, len);
+    *c = (struct raw_call){.call = {.work = raw_work, .answer = raw_answer},
+                           .f = (struct raw_file *)h,
+                           .off = off,
+                           .size = size};
+    amber_handle_hold(h);
+    amber_store_call(h->m, &c->call, req);
 }
 
 static void raw_close(struct handle *h)
@@ -73,19 +102,14 @@ static void raw_close(struct handle *h)
 
 static const struct handle_ops raw_ops = {.read = raw_read, .release = raw_close};
 
-void amber_raw_open(struct amber_mount *m, fuse_req_t req, const struct node *n,
-                    struct fuse_file_info *fi)
+static void raw_opened(struct amber_mount *m, fuse_req_t req, struct archive *a,
+                       const struct amber_tree_entry *entry, struct fuse_file_info *fi,
+                       const struct amber_caller *caller)
 {
     struct amber_err err = AMBER_ERR_INIT;
-    struct amber_caller caller = amber_caller_of(req);
     AMBER_AUTO_FREE char *path = NULL;
-    struct archive *a;
-    if (amber_archive_acquire(m, n->tree.entry, &a, &err)) {
-        fuse_reply_err(req, amber_read_errno(&err));
-        return;
-    }
     struct raw_file *f = calloc(1, sizeof(*f));
-    if (!f || amber_asprintf(&path, &err, ".raw/%s", n->tree.entry->key)) {
+    if (!f || amber_asprintf(&path, &err, ".raw/%s", entry->key)) {
         free(f);
         amber_archive_release(m, a);
         fuse_reply_err(req, ENOMEM);
@@ -94,9 +118,15 @@ void amber_raw_open(struct amber_mount *m, fuse_req_t req, const struct node *n,
     f->a = a;
     amber_handle_add(m, &f->h, &raw_ops);
     atomic_fetch_add(&m->opens, 1);
-    amber_audit(m, "open", path, &caller);
+    amber_audit(m, "open", path, caller);
     fi->keep_cache = 1;
     amber_reply_open(req, fi, &f->h);
+}
+
+void amber_raw_open(struct amber_mount *m, fuse_req_t req, const struct node *n,
+                    struct fuse_file_info *fi)
+{
+    amber_archive_open_by(m, req, n->tree.entry, fi, raw_opened);
 }
 
 /* ---- the store's own objects: looking up ---- */
@@ -127,15 +157,19 @@ static int folder_exists(struct amber_mount *m, const char *key)
     return !rc || rc == AMBER_E_NOT_FOUND ? ENOENT : log_store_error(key, &err);
 }
 
-int amber_meta_lookup(struct amber_mount *m, const struct node *parent, const char *name,
-                      struct node *out)
+struct lookup_call {
+    struct store_call call; /* first */
+    struct amber_mount *m;
+    int fault;
+    struct node found;
+    char key[];
+};
+
+/* Returns errno. On success out has one kernel reference. */
+static int find_meta(struct amber_mount *m, const char *key, struct node *out)
 {
     struct amber_err err = AMBER_ERR_INIT;
     struct amber_object_info info;
-    const char *folder = parent->kind == NODE_META ? AMBER_META_DIR : parent->v->name;
-    AMBER_AUTO_FREE char *key = NULL;
-    if (amber_asprintf(&key, &err, "%s/%s", folder, name))
-        return ENOMEM;
     if (amber_key_check(key, &err))
         return ENOENT;
     enum amber_rc rc = amber_store_stat(m->cfg.store, key, &info, &err);
@@ -158,6 +192,40 @@ int amber_meta_lookup(struct amber_mount *m, const struct node *parent, const ch
     return 0;
 }
 
+static void lookup_work(struct store_call *call)
+{
+    struct lookup_call *c = (struct lookup_call *)call;
+    c->fault = find_meta(c->m, c->key, &c->found);
+}
+
+static void lookup_answer(struct store_call *call, fuse_req_t req)
+{
+    struct lookup_call *c = (struct lookup_call *)call;
+    if (req && c->fault)
+        fuse_reply_err(req, c->fault);
+    else if (req)
+        amber_reply_node(c->m, req, &c->found);
+    else if (!c->fault)
+        amber_vnode_forget(&c->m->vnodes, c->found.ino, 1);
+    free(c);
+}
+
+void amber_meta_lookup(struct amber_mount *m, fuse_req_t req, const struct node *parent,
+                       const char *name)
+{
+    const char *folder = parent->kind == NODE_META ? AMBER_META_DIR : parent->v->name;
+    size_t cap = strlen(folder) + strlen(name) + 2;
+    struct lookup_call *c = calloc(1, sizeof(*c) + cap);
+    if (!c) {
+        fuse_reply_err(req, ENOMEM);
+        return;
+    }
+    snprintf(c->key, cap, "%s/%s", folder, name);
+    c->call = (struct store_call){.work = lookup_work, .answer = lookup_answer};
+    c->m = m;
+    amber_store_call(m, &c->call, req);
+}
+
 /* ---- listing ---- */
 
 struct meta_name {
@@ -172,11 +240,12 @@ struct meta_dir {
 };
 
 struct list_call {
+    struct store_call call; /* first */
     struct amber_mount *m;
-    fuse_req_t req;
     struct fuse_file_info fi;
     char *key; /* owned */
     struct meta_dir *d;
+    int fault;
 };
 
 static void meta_dir_close(struct handle *h)
@@ -250,17 +319,25 @@ static void sort_names(struct meta_dir *d)
     d->n = kept;
 }
 
-static void list_run(void *arg)
+static void list_work(struct store_call *call)
 {
-    struct list_call *c = arg;
+    struct list_call *c = (struct list_call *)call;
     struct amber_err err = AMBER_ERR_INIT;
     enum amber_rc rc = amber_store_list(c->m->cfg.store, c->key, add_name, c, &err);
     sort_names(c->d);
-    if (rc && rc != AMBER_E_NOT_FOUND) {
-        fuse_reply_err(c->req, log_store_error(c->key, &err));
-        meta_dir_close(&c->d->h);
+    if (rc && rc != AMBER_E_NOT_FOUND)
+        c->fault = log_store_error(c->key, &err);
+}
+
+static void list_answer(struct store_call *call, fuse_req_t req)
+{
+    struct list_call *c = (struct list_call *)call;
+    if (req && !c->fault) {
+        amber_reply_open(req, &c->fi, &c->d->h);
     } else {
-        amber_reply_open(c->req, &c->fi, &c->d->h);
+        if (req)
+            fuse_reply_err(req, c->fault);
+        meta_dir_close(&c->d->h);
     }
     free(c->key);
     free(c);
@@ -279,17 +356,12 @@ void amber_meta_opendir(struct amber_mount *m, fuse_req_t req, const struct node
         fuse_reply_err(req, ENOMEM);
         return;
     }
+    c->call = (struct store_call){.work = list_work, .answer = list_answer};
     c->m = m;
-    c->req = req;
     c->fi = *fi;
     c->d = d;
     amber_handle_add(m, &d->h, &meta_dir_ops);
-    if (amber_call_start(m, list_run, c))
-        return;
-    meta_dir_close(&d->h);
-    free(c->key);
-    free(c);
-    fuse_reply_err(req, EAGAIN);
+    amber_store_call_slow(m, &c->call, req);
 }
 
 /* ---- reading ---- */
@@ -301,56 +373,116 @@ struct meta_file {
     char *key; /* owned */
 };
 
+struct meta_call {
+    struct store_call call; /* first */
+    struct amber_mount *m;
+    struct meta_file *f; /* read: held; open: what becomes the handle */
+    struct fuse_file_info fi;
+    uint64_t off;
+    size_t size;
+    int fault;
+    char buf[];
+};
+
+static void meta_read_work(struct store_call *call)
+{
+    struct meta_call *c = (struct meta_call *)call;
+    struct amber_err err = AMBER_ERR_INIT;
+    if (c->size > 0 && amber_object_read(c->f->object, c->off, c->buf, c->size, &err))
+        c->fault = log_store_error(c->f->key, &err);
+}
+
+static void meta_read_answer(struct store_call *call, fuse_req_t req)
+{
+    struct meta_call *c = (struct meta_call *)call;
+    struct handle *h = &c->f->h;
+    if (req && c->fault)
+        fuse_reply_err(req, c->fault);
+    else if (req)
+        fuse_reply_buf(req, c->buf, c->size);
+    free(c);
+    amber_handle_put(h);
+}
+
 static void meta_read(struct handle *h, fuse_req_t req, size_t size, uint64_t off, bool nonblock)
 {
     struct meta_file *f = (struct meta_file *)h;
-    struct amber_err err = AMBER_ERR_INIT;
     (void)nonblock;
     if (off >= f->size)
         size = 0;
     else if (size > f->size - off)
         size = (size_t)(f->size - off);
-    AMBER_AUTO_FREE char *buf = malloc(size ? size : 1);
-    if (!buf) {
+    struct meta_call *c = malloc(sizeof(*c) + size);
+    if (!c) {
         fuse_reply_err(req, ENOMEM);
         return;
     }
-    if (size && amber_object_read(f->object, off, buf, size, &err))
-        fuse_reply_err(req, log_store_error(f->key, &err));
-    else
-        fuse_reply_buf(req, buf, size);
+    *c = (struct meta_call){.call = {.work = meta_read_work, .answer = meta_read_answer},
+                            .m = h->m,
+                            .f = f,
+                            .off = off,
+                            .size = size};
+    amber_handle_hold(h);
+    amber_store_call(h->m, &c->call, req);
 }
 
-static void meta_close(struct handle *h)
+static void meta_file_free(struct meta_file *f)
 {
-    struct meta_file *f = (struct meta_file *)h;
-    amber_handle_remove(h);
     amber_object_close(f->object);
     free(f->key);
     free(f);
 }
 
+static void meta_close(struct handle *h)
+{
+    amber_handle_remove(h);
+    meta_file_free((struct meta_file *)h);
+}
+
 static const struct handle_ops meta_ops = {.read = meta_read, .release = meta_close};
+
+static void meta_open_work(struct store_call *call)
+{
+    struct meta_call *c = (struct meta_call *)call;
+    struct amber_err err = AMBER_ERR_INIT;
+    struct amber_object_info info;
+    if (amber_object_open(c->m->cfg.store, c->f->key, AMBER_OPEN_CACHED, &c->f->object, &info,
+                          &err))
+        c->fault = err.code == AMBER_E_NOT_FOUND ? ENOENT : log_store_error(c->f->key, &err);
+    else
+        c->f->size = info.size;
+}
+
+static void meta_open_answer(struct store_call *call, fuse_req_t req)
+{
+    struct meta_call *c = (struct meta_call *)call;
+    if (req && !c->fault) {
+        amber_handle_add(c->m, &c->f->h, &meta_ops);
+        c->fi.keep_cache = 1;
+        amber_reply_open(req, &c->fi, &c->f->h);
+    } else {
+        if (req)
+            fuse_reply_err(req, c->fault);
+        meta_file_free(c->f);
+    }
+    free(c);
+}
 
 void amber_meta_open(struct amber_mount *m, fuse_req_t req, const struct node *n,
                      struct fuse_file_info *fi)
 {
     struct amber_err err = AMBER_ERR_INIT;
-    struct amber_object_info info;
+    struct meta_call *c = calloc(1, sizeof(*c));
     struct meta_file *f = calloc(1, sizeof(*f));
-    if (!f || amber_strdup(n->v->name, &f->key, &err)) {
+    if (!c || !f || amber_strdup(n->v->name, &f->key, &err)) {
+        free(c);
         free(f);
         fuse_reply_err(req, ENOMEM);
         return;
     }
-    if (amber_object_open(m->cfg.store, f->key, AMBER_OPEN_CACHED, &f->object, &info, &err)) {
-        fuse_reply_err(req, err.code == AMBER_E_NOT_FOUND ? ENOENT : log_store_error(f->key, &err));
-        free(f->key);
-        free(f);
-        return;
-    }
-    f->size = info.size;
-    amber_handle_add(m, &f->h, &meta_ops);
-    fi->keep_cache = 1;
-    amber_reply_open(req, fi, &f->h);
+    c->call = (struct store_call){.work = meta_open_work, .answer = meta_open_answer};
+    c->m = m;
+    c->f = f;
+    c->fi = *fi;
+    amber_store_call(m, &c->call, req);
 }

@@ -58,29 +58,61 @@ static void reply_value(fuse_req_t req, const struct amber_buf *value, size_t si
         fuse_reply_buf(req, value->data, value->len);
 }
 
+struct xattr_call {
+    struct store_call call; /* first */
+    struct amber_mount *m;
+    struct node n; /* its entry lives as long as the tree */
+    const char *name;
+    size_t size;
+    struct archive *a; /* NULL: err says why */
+    struct amber_err err;
+};
+
+static void xattr_work(struct store_call *call)
+{
+    struct xattr_call *c = (struct xattr_call *)call;
+    if (amber_archive_acquire(c->m, c->n.tree.entry, &c->a, &c->err))
+        c->a = NULL;
+}
+
+static void xattr_answer(struct store_call *call, fuse_req_t req)
+{
+    struct xattr_call *c = (struct xattr_call *)call;
+    AMBER_AUTO_BUF struct amber_buf value = AMBER_BUF_INIT(4096);
+    if (req && !c->a)
+        fuse_reply_err(req, amber_read_errno(&c->err));
+    else if (req && format_value(&c->n, c->a, c->name, &value, &c->err))
+        fuse_reply_err(req, amber_err_errno(&c->err));
+    else if (req)
+        reply_value(req, &value, c->size);
+    if (c->a)
+        amber_archive_release(c->m, c->a);
+    free(c);
+}
+
 void amber_xattr_get(struct amber_mount *m, fuse_req_t req, const struct node *n, const char *name,
                      size_t size)
 {
-    struct amber_err err = AMBER_ERR_INIT;
-    AMBER_AUTO_BUF struct amber_buf value = AMBER_BUF_INIT(4096);
-    struct archive *a;
-    bool known = false;
+    const char *known = NULL;
     if (is_archive(n) && strncmp(name, PREFIX, strlen(PREFIX)) == 0)
         for (size_t i = 0; i < amber_countof(names); i++)
-            known = known || strcmp(name + strlen(PREFIX), names[i]) == 0;
+            if (strcmp(name + strlen(PREFIX), names[i]) == 0)
+                known = names[i];
     if (!known) {
         fuse_reply_err(req, strncmp(name, "user.", 5) == 0 ? ENODATA : EOPNOTSUPP);
         return;
     }
-    if (amber_archive_acquire(m, n->tree.entry, &a, &err)) {
-        fuse_reply_err(req, amber_read_errno(&err));
+    struct xattr_call *c = calloc(1, sizeof(*c));
+    if (!c) {
+        fuse_reply_err(req, ENOMEM);
         return;
     }
-    if (format_value(n, a, name + strlen(PREFIX), &value, &err))
-        fuse_reply_err(req, amber_err_errno(&err));
-    else
-        reply_value(req, &value, size);
-    amber_archive_release(m, a);
+    c->call = (struct store_call){.work = xattr_work, .answer = xattr_answer};
+    c->m = m;
+    c->n = *n;
+    c->name = known;
+    c->size = size;
+    amber_store_call(m, &c->call, req);
 }
 
 void amber_xattr_list(fuse_req_t req, const struct node *n, size_t size)

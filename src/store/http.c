@@ -37,6 +37,7 @@ struct http {
     struct slot busy;    /* sentinel */
     struct slot *idle;
     unsigned n_idle;
+    bool interrupted; /* atomic */
     struct http_config cfg;
     char *ca_file; /* owned */
 };
@@ -166,9 +167,16 @@ void amber_http_wake(struct http *h)
     pthread_mutex_unlock(&h->lock);
 }
 
-static bool stopped(const bool *stop)
+void amber_http_interrupt(struct http *h)
 {
-    return stop && __atomic_load_n(stop, __ATOMIC_ACQUIRE);
+    __atomic_store_n(&h->interrupted, true, __ATOMIC_RELEASE);
+    amber_http_wake(h);
+}
+
+static bool stopped(const struct http *h, const bool *stop)
+{
+    return __atomic_load_n(&h->interrupted, __ATOMIC_ACQUIRE) ||
+           (stop && __atomic_load_n(stop, __ATOMIC_ACQUIRE));
 }
 
 bool amber_http_pause(struct http *h, int64_t until_us, const bool *stop)
@@ -177,10 +185,10 @@ bool amber_http_pause(struct http *h, int64_t until_us, const bool *stop)
                           .tv_nsec = (long)(until_us % 1000000) * 1000};
 
     pthread_mutex_lock(&h->lock);
-    while (!stopped(stop) && amber_mono_us() < until_us)
+    while (!stopped(h, stop) && amber_mono_us() < until_us)
         (void)pthread_cond_timedwait(&h->wake, &h->lock, &at);
     pthread_mutex_unlock(&h->lock);
-    return !stopped(stop);
+    return !stopped(h, stop);
 }
 
 /* ---- answers ---- */
@@ -369,8 +377,8 @@ static void set_options(struct http *h, CURL *e, struct transfer *t, struct body
 }
 
 /* Drive the transfer. *out_code is set only if the result is OK. */
-static enum amber_rc drive(struct slot *s, const struct http_request *rq, CURLcode *out_code,
-                           struct amber_err *err)
+static enum amber_rc drive(struct http *h, struct slot *s, const struct http_request *rq,
+                           CURLcode *out_code, struct amber_err *err)
 {
     int running = 1, left = 0;
 
@@ -382,7 +390,7 @@ static enum amber_rc drive(struct slot *s, const struct http_request *rq, CURLco
             return amber_fail(err, AMBER_E_NET, "libcurl: %s", curl_multi_strerror(m));
         if (!running)
             break;
-        if (stopped(rq->stop))
+        if (stopped(h, rq->stop))
             return amber_fail(err, AMBER_E_CANCELED, "canceled");
         int64_t us = rq->deadline_us - amber_mono_us();
         if (us <= 0)
@@ -447,7 +455,7 @@ enum amber_rc amber_http_perform(struct http *h, const struct http_request *rq,
         if (curl_multi_add_handle(s->multi, s->easy) != CURLM_OK)
             rc = amber_fail_nomem(err, "a request", 0);
         else
-            rc = drive(s, rq, &code, err);
+            rc = drive(h, s, rq, &code, err);
         if (!rc)
             note_head(&t, s->easy);
         (void)curl_multi_remove_handle(s->multi, s->easy); /* closes a transfer that isn't done */

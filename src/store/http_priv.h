@@ -64,7 +64,9 @@ enum amber_rc amber_http_perform(struct http *h, const struct http_request *rq,
                                  struct http_response *rs, struct amber_err *err) AMBER_MUST_CHECK;
 /* Let every request under way, and every amber_http_pause, look at its stop flag. */
 void amber_http_wake(struct http *h);
-/* Wait; false if *stop was set. */
+/* Every request under way or to come fails with CANCELED, every pause ends. */
+void amber_http_interrupt(struct http *h);
+/* Wait; false if *stop was set, or all is interrupted. */
 bool amber_http_pause(struct http *h, int64_t until_us, const bool *stop);
 
 void amber_http_response_clear(struct http_response *rs);

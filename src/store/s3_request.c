@@ -113,6 +113,13 @@ static enum amber_rc encode_path(const struct s3_store *st, const struct s3_call
     return rc ? rc : amber_s3_encode(path, c->key, false, err);
 }
 
+/* Host and what says how the object is stored. Ranges and conditions are left to proxies between. */
+static bool is_signed(const char *name)
+{
+    return strcmp(name, "host") == 0 || strncmp(name, "x-amz-", 6) == 0 ||
+           strncmp(name, "content-", 8) == 0;
+}
+
 struct built {
     struct amber_buf url, auth, lines[LINES_MAX];
     const char *line_at[LINES_MAX];
@@ -151,7 +158,7 @@ static enum amber_rc build(const struct s3_store *st, const struct s3_call *c,
     AMBER_AUTO_BUF struct amber_buf path = AMBER_BUF_INIT(8U * S3_KEY_MAX);
     char date[S3_AMZ_DATE_LEN], hex[AMBER_SHA256_HEX];
     struct amber_sha256 digest;
-    struct s3_header headers[LINES_MAX];
+    struct s3_header headers[LINES_MAX], signing[LINES_MAX];
 
     amber_buf_init(&b->url, 64U * 1024U);
     amber_buf_init(&b->auth, 4096);
@@ -168,12 +175,16 @@ static enum amber_rc build(const struct s3_store *st, const struct s3_call *c,
         {"x-amz-date", date},
         {"x-amz-security-token", keys->token},
     };
+    size_t n_headers = all_headers(c, own, keys->token[0] ? 4 : 3, headers), n_signed = 0;
+    for (size_t i = 0; i < n_headers; i++)
+        if (is_signed(headers[i].name))
+            signing[n_signed++] = headers[i];
     struct s3_sign_input in = {
         .method = c->method,
         .path = path.data,
         .query = c->query ? c->query : "",
-        .headers = headers,
-        .n_headers = all_headers(c, own, keys->token[0] ? 4 : 3, headers),
+        .headers = signing,
+        .n_headers = n_signed,
         .payload_sha256 = hex,
         .access_key = keys->access_key,
         .secret_key = keys->secret_key,
@@ -182,7 +193,7 @@ static enum amber_rc build(const struct s3_store *st, const struct s3_call *c,
         .amz_date = date,
     };
     rc = amber_s3_sign(&in, &b->auth, err);
-    for (size_t i = 0; !rc && i < in.n_headers; i++)
+    for (size_t i = 0; !rc && i < n_headers; i++)
         rc = add_line(b, headers[i].name, headers[i].value, err);
     if (!rc)
         rc = add_line(b, "Authorization", b->auth.data, err);

@@ -39,6 +39,12 @@ const struct amber_store_traits *amber_store_traits(const struct amber_store *st
     return &st->ops->traits;
 }
 
+void amber_store_interrupt(struct amber_store *st)
+{
+    if (st->ops->interrupt)
+        st->ops->interrupt(st);
+}
+
 static bool is_component(const char *s, size_t len)
 {
     return len > 0 && len <= 255 && !(len == 1 && s[0] == '.') &&

@@ -164,6 +164,11 @@ static enum amber_rc fault_remove(struct amber_store *base, const char *key, str
     return rc ? rc : amber_store_remove(fault(base)->inner, key, err);
 }
 
+static void fault_interrupt(struct amber_store *base)
+{
+    amber_store_interrupt(fault(base)->inner);
+}
+
 static void fault_free(struct amber_store *base)
 {
     struct fault_store *st = fault(base);
@@ -192,6 +197,7 @@ enum amber_rc amber_store_fault_new(struct amber_store *inner, struct amber_faul
         .put_commit = fault_put_commit,
         .put_abort = fault_put_abort,
         .remove = fault_remove,
+        .interrupt = fault_interrupt,
         .free = fault_free,
     };
     st->ops.traits.remote = st->ops.traits.remote || plan->remote;

@@ -226,6 +226,11 @@ static enum amber_rc probe(struct s3_store *st, bool may_be_away, struct amber_e
     return rc;
 }
 
+static void s3_interrupt(struct amber_store *base)
+{
+    amber_http_interrupt(amber_s3(base)->http);
+}
+
 static void s3_free(struct amber_store *base)
 {
     struct s3_store *st = amber_s3(base);
@@ -256,6 +261,7 @@ static const struct amber_store_ops s3_ops = {
     .put_commit = amber_s3_put_commit,
     .put_abort = amber_s3_put_abort,
     .remove = s3_remove,
+    .interrupt = s3_interrupt,
     .free = s3_free,
 };
 
