@@ -47,6 +47,19 @@ void amber_s3_amz_date(int64_t now_us, char out[S3_AMZ_DATE_LEN])
     out[S3_AMZ_DATE_LEN - 1] = '\0';
 }
 
+int64_t amber_s3_time(const char *text)
+{
+    struct amber_civil c = {0};
+    int year, ms = 0;
+
+    if (sscanf(text, "%d-%d-%dT%d:%d:%d.%3d", &year, &c.month, &c.day, &c.hour, &c.minute,
+               &c.second, &ms) < 6)
+        return 0;
+    c.year = year;
+    c.us = ms * 1000;
+    return amber_us_from_civil(&c);
+}
+
 /* A header's value as it is signed: without blanks around it, each run of blanks one blank. */
 static enum amber_rc put_value(struct amber_buf *b, const char *v, struct amber_err *err)
 {

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "amber/calendar.h"
 #include "amber/log.h"
 
 #include "store_s3_priv.h"
@@ -75,20 +74,6 @@ struct listing {
     char token[TOKEN_MAX];
 };
 
-/* "2009-10-12T17:50:30.000Z"; 0 if it isn't one. */
-static int64_t list_date(const char *text)
-{
-    struct amber_civil c = {0};
-    int year, ms = 0;
-
-    if (sscanf(text, "%d-%d-%dT%d:%d:%d.%3d", &year, &c.month, &c.day, &c.hour, &c.minute,
-               &c.second, &ms) < 6)
-        return 0;
-    c.year = year;
-    c.us = ms * 1000;
-    return amber_us_from_civil(&c);
-}
-
 /* One object: to the caller, unless its key is none that a store of ours could have. */
 static enum amber_rc end_entry(struct listing *l, struct amber_err *err)
 {
@@ -126,7 +111,7 @@ static enum amber_rc each_text(void *arg, const char *path, char *text, struct a
     else if (strcmp(path, "Contents/Size") == 0)
         l->info.size = strtoull(text, NULL, 10);
     else if (strcmp(path, "Contents/LastModified") == 0)
-        l->info.mtime_us = list_date(text);
+        l->info.mtime_us = amber_s3_time(text);
     else if (strcmp(path, "Contents/ETag") == 0) {
         char etag[S3_ETAG_MAX];
         amber_s3_etag(text, etag);
@@ -299,7 +284,7 @@ static enum amber_rc open_parts(struct s3_store *st, const struct amber_store_co
     if (!rc)
         rc = amber_http_new(&http, &st->http, err);
     if (!rc)
-        rc = amber_s3_keyring_new(s3, &st->keyring, err);
+        rc = amber_s3_keyring_new(s3, st->target.region, &st->keyring, err);
     if (!rc)
         rc = amber_pool_new(THREADS, &st->pool, err);
     if (!rc)
