@@ -302,6 +302,14 @@ static enum amber_rc copies_remove(struct amber_store *st, const char *key, stru
     return rc;
 }
 
+static void copies_interrupt(struct amber_store *base)
+{
+    struct amber_copies *set = base->copies;
+
+    for (unsigned i = 0; i < set->n; i++)
+        amber_store_interrupt(set->copies[i].store);
+}
+
 static void copies_free(struct amber_store *st)
 {
     struct amber_copies *set = set_of(st);
@@ -328,6 +336,7 @@ enum amber_rc amber_copies_new(const struct amber_copy_config *copies, size_t n,
         .list = copies_list,
         .put_open = copies_put_open,
         .remove = copies_remove,
+        .interrupt = copies_interrupt,
         .free = copies_free,
     };
     set->base.ops = &set->ops;
