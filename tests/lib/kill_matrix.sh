@@ -61,7 +61,7 @@ matrix_begin() { # ROWS
   {"name": "condition", "tables": [{"name": "cond"}], "time_column": "at", "where": "state <> 'open'"}]}
 END
     sql "create schema keep;
-         create table keep.log as select i::bigint as id, timestamptz '2023-01-01 00:00Z' + i % 270 * interval '1 day' as at,
+         create table keep.log as select i::bigint as id, timestamptz '2023-01-01 00:00Z' + i * 270 / $matrix_rows * interval '1 day' as at,
              e'\"\\\\\\t' || md5(i::text) as note from generate_series(0, $matrix_rows - 1) i;
          create table log (id bigint primary key, at timestamptz not null, note text);
          create table keep.ev as table keep.log;
