@@ -112,10 +112,12 @@ enum amber_rc amber_mount_new(const struct amber_mount_config *cfg, struct amber
                               struct amber_err *err) AMBER_MUST_CHECK;
 /*
  * Serve until amber_mount_stop or an outside unmount; all threads of the mount have ended then.
+ * ready (may be NULL) is called once, when nothing but FUSE itself can keep it from serving.
  * Operations that run are waited for. While it serves, SIGURG is the mount's own, and the process
  * must not use its own mount (killed within such a request, it would wait for itself for ever).
  */
-enum amber_rc amber_mount_serve(struct amber_mount *m, struct amber_err *err) AMBER_MUST_CHECK;
+enum amber_rc amber_mount_serve(struct amber_mount *m, void (*ready)(void *arg), void *arg,
+                                struct amber_err *err) AMBER_MUST_CHECK;
 /* End serve: running reads finish, blocked waits and follows end, then unmount. Any thread;
  * async-signal-safe. */
 void amber_mount_stop(struct amber_mount *m);

@@ -26,6 +26,7 @@
 
 struct daemon {
     struct app *app;
+    const char *mountpoint; /* borrowed; resolved */
     struct amber_tree *tree;
     struct amber_service *service;
     struct amber_mount *mount;
@@ -92,8 +93,10 @@ static enum amber_rc go_to_background(int *out_ready_fd, int *out_status, struct
 }
 
 /* Serving: let the waiting process go, and detach from its terminal. */
-static void say_ready(struct daemon *d)
+static void say_ready(void *arg)
 {
+    struct daemon *d = arg;
+    amber_info("amberfs %s serves %s at %s", AMBER_VERSION, d->app->cfg.path, d->mountpoint);
     notify_systemd("READY=1");
     if (d->ready_fd < 0)
         return;
@@ -240,7 +243,7 @@ static enum amber_rc open_store_folder(const struct app *app, bool read_only, in
     return *out_fd < 0 ? amber_fail_errno(err, errno, "ARCHIVAL_PATH %s", app->cfg.path) : AMBER_OK;
 }
 
-static enum amber_rc start(struct daemon *d, const char *mountpoint, struct amber_err *err)
+static enum amber_rc start(struct daemon *d, struct amber_err *err)
 {
     struct app *app = d->app;
     const struct amber_options *o = app->opt;
@@ -271,13 +274,13 @@ static enum amber_rc start(struct daemon *d, const char *mountpoint, struct ambe
         .enabled = app->cfg.archival_enabled,
         .store_type = app->cfg.storage_type,
         .store_path = app->cfg.path,
-        .mountpoint = mountpoint,
+        .mountpoint = d->mountpoint,
     };
     rc = amber_service_new(&sc, d->tree, &d->service, err);
     if (rc)
         return rc;
     struct amber_mount_config mc = {
-        .mountpoint = mountpoint,
+        .mountpoint = d->mountpoint,
         .options = o->fuse_options,
         .source = o->source ? o->source : app->cfg.path,
         .read_only = o->read_only,
@@ -300,15 +303,13 @@ static enum amber_rc start(struct daemon *d, const char *mountpoint, struct ambe
     return rc;
 }
 
-static int serve(struct daemon *d, const char *mountpoint)
+static int serve(struct daemon *d)
 {
     struct amber_err err = AMBER_ERR_INIT;
-    enum amber_rc rc = start(d, mountpoint, &err);
-    if (!rc) {
-        amber_info("amberfs %s serves %s at %s", AMBER_VERSION, d->app->cfg.path, mountpoint);
-        say_ready(d);
-        rc = amber_mount_serve(d->mount, &err);
-    } else if (d->ready_fd >= 0) {
+    enum amber_rc rc = start(d, &err);
+    if (!rc)
+        rc = amber_mount_serve(d->mount, say_ready, d, &err);
+    if (rc && d->ready_fd >= 0) {
         (void)!write(d->ready_fd, err.text, strlen(err.text));
         close(d->ready_fd);
         d->ready_fd = -1;
@@ -362,6 +363,7 @@ int amber_cmd_mount(struct app *app)
     sigaddset(&d.signals, SIGUSR2);
     pthread_sigmask(SIG_BLOCK, &d.signals, NULL);
     signal(SIGPIPE, SIG_IGN);
-    status = serve(&d, mountpoint);
+    d.mountpoint = mountpoint;
+    status = serve(&d);
     return status;
 }

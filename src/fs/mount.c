@@ -349,7 +349,8 @@ static void take_kicks(bool take, struct sigaction *old_action, sigset_t *old_ma
     }
 }
 
-enum amber_rc amber_mount_serve(struct amber_mount *m, struct amber_err *err)
+enum amber_rc amber_mount_serve(struct amber_mount *m, void (*ready)(void *arg), void *arg,
+                                struct amber_err *err)
 {
     struct sigaction old_action;
     sigset_t old_mask;
@@ -366,6 +367,8 @@ enum amber_rc amber_mount_serve(struct amber_mount *m, struct amber_err *err)
         fuse_loop_cfg_destroy(loop);
         return rc;
     }
+    if (ready)
+        ready(arg);
     int e = fuse_session_loop_mt(m->se, loop);
     fuse_loop_cfg_destroy(loop);
     atomic_store(&m->loop_ended, true);

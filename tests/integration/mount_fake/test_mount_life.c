@@ -251,7 +251,7 @@ static void stop_before_serve_ends_at_once(void **state)
     for (int i = 0; i < 20; i++) {
         FX_OK(amber_mount_new(&cfg, &f->mount, &err));
         amber_mount_stop(f->mount);
-        FX_OK(amber_mount_serve(f->mount, &err));
+        FX_OK(amber_mount_serve(f->mount, NULL, NULL, &err));
         assert_false(amber_mount_find(f->mnt, NULL, NULL));
         amber_mount_free(f->mount);
     }
@@ -344,7 +344,7 @@ static int run_daemon(const char *mnt, const char *store)
     }
     if (write(STDOUT_FILENO, "x", 1) != 1)
         return 1;
-    return amber_mount_serve(m, &err) != AMBER_OK;
+    return amber_mount_serve(m, NULL, NULL, &err) != AMBER_OK;
 }
 
 static void kill_daemon(pid_t pid)
