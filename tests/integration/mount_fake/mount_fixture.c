@@ -167,7 +167,7 @@ static void *serve_main(void *arg)
 {
     struct mf *f = arg;
     struct amber_err err = AMBER_ERR_INIT;
-    f->serve_rc = amber_mount_serve(f->mount, &err);
+    f->serve_rc = amber_mount_serve(f->mount, NULL, NULL, &err);
     if (f->serve_rc)
         fprintf(stderr, "serve: %s\n", err.text);
     return NULL;
