@@ -34,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const uint8_t *end = data + size;
     AMBER_AUTO_FREE char *table = take_line(&data, end), *folder = take_line(&data, end),
-                         *pattern = take_line(&data, end), *name = NULL;
+                         *pattern = take_line(&data, end);
     AMBER_AUTO_BUF struct amber_buf part = AMBER_BUF_INIT(4096);
     struct amber_err err = AMBER_ERR_INIT;
     struct amber_name_fields f = {
