@@ -42,6 +42,8 @@ struct amber_config {
     char *jobs_file; /* owned; NULL: the built-in jobs */
     enum amber_log_level log_level;
     int orphan_days;      /* 7 */
+    int export_connections;  /* 1 */
+    int max_rows_per_second; /* 0: no limit */
     int restore_pin_days; /* 30 */
     char *user;           /* owned; NULL: whoever started us */
     char *database_url;   /* owned; NULL: libpq's PG* */

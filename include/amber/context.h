@@ -20,6 +20,8 @@ struct amber_context {
     size_t block_bytes;
     int orphan_days;
     int restore_pin_days;
+    unsigned export_connections;  /* 1: polite; more read at once, and nothing else is spared */
+    uint64_t max_rows_per_second; /* exported by a run; 0: as fast as it goes */
     char host[256];
 };
 

@@ -19,6 +19,9 @@ struct amber_task {
 /* errors  INVALID n_threads 0; NOMEM; IO if a thread can't be made (those made are ended). */
 enum amber_rc amber_pool_new(unsigned n_threads, struct amber_pool **out, struct amber_err *err)
     AMBER_MUST_CHECK;
+/* The same with threads that let others go first: lower priority for processor and disk. */
+enum amber_rc amber_pool_new_polite(unsigned n_threads, struct amber_pool **out,
+                                    struct amber_err *err) AMBER_MUST_CHECK;
 /* Run what is queued, then end the threads. NULL allowed. */
 void amber_pool_free(struct amber_pool *pool);
 /* Queue a task; never fails, never blocks. thread any. */

@@ -4,7 +4,7 @@
  *   begin    BEGIN REPEATABLE READ; table locks; job's advisory lock; snapshot; which rows stay
  *   export   each table's rows as COPY lines, leaf by leaf, with their identities digested
  *   delete   children first, COPY (DELETE ... RETURNING ctid): identities must equal the export's;
- *            or DETACH + DROP of whole partitions
+ *   drop     DETACH + DROP of whole partitions instead
  *   check    constraints immediate; no table but the family's changed
  *   (the caller's catalog updates and COMMIT follow on the same connection)
  *
@@ -22,6 +22,8 @@
 
 struct amber_unit_config {
     struct amber_pg *pg;               /* borrowed */
+    struct amber_pg *const *helpers;   /* borrowed; idle connections that help to export */
+    size_t n_helpers;
     const struct amber_family *family; /* borrowed */
     int64_t from_us, to_us; /* half-open; UTC microseconds on whole days but for capped units */
     const struct amber_day_range *pins;
@@ -75,26 +77,51 @@ enum amber_rc amber_unit_span(struct amber_unit *u, uint64_t *out_rows, int64_t 
 /* Count rows and estimate bytes of table i that would move (dry run). */
 enum amber_rc amber_unit_count(struct amber_unit *u, size_t table, uint64_t *out_rows,
                                uint64_t *out_bytes, struct amber_err *err) AMBER_MUST_CHECK;
+/* A malloc'ed COPY line; its payload starts at skip and has len bytes, without line break; the
+ * callee frees line in every case (as amber_writer_row_take does). */
+typedef enum amber_rc (*amber_unit_row_fn)(void *arg, char *line, size_t skip, size_t len,
+                                           struct amber_err *err);
 /*
- * Stream table i's rows.
- * shape   row: a malloc'ed COPY line; its payload starts at skip and has len bytes, without line
- *         break; the callee frees line in every case (as amber_writer_row_take does)
+ * Stream table i's rows, after amber_unit_span, each leaf's in the order that one connection reading
+ * its heap gives, however many take part. Helpers do where most of a large leaf moves (PostgreSQL 14
+ * and later).
+ * shape   row: called by this thread only
  * errors  the callback's; LIMIT a row is too large for COPY: the caller frees the unit and begins
  *         it anew with check_sizes set; DB, NET, CANCELED
  */
-enum amber_rc amber_unit_export(struct amber_unit *u, size_t table,
-                                enum amber_rc (*row)(void *arg, char *line, size_t skip, size_t len,
-                                                     struct amber_err *err),
-                                void *arg, struct amber_unit_table *out, struct amber_err *err)
-    AMBER_MUST_CHECK;
-/* Delete what was exported, all tables, children first; identities must agree.
+enum amber_rc amber_unit_export(struct amber_unit *u, size_t table, amber_unit_row_fn row,
+                                void *arg, struct amber_unit_table *out,
+                                struct amber_err *err) AMBER_MUST_CHECK;
+/* Delete what was exported, all tables, children first, and compare what is in partitions to be
+ * dropped; identities must agree. Nothing has left before COMMIT.
  * errors  CORRUPT the deleted rows aren't the exported ones; DB, BUSY somebody else changed rows or
  *         holds them (see amber_pg_unit_retryable) */
 enum amber_rc amber_unit_delete(struct amber_unit *u, const struct amber_unit_table *exported,
                                 struct amber_err *err) AMBER_MUST_CHECK;
+/* Detach and drop whole partitions, after their rows were looked at by amber_unit_delete: takes ACCESS
+ * EXCLUSIVE locks on them and their parent until COMMIT. errors BUSY, DB */
+enum amber_rc amber_unit_drop(struct amber_unit *u, struct amber_err *err) AMBER_MUST_CHECK;
 /* SET CONSTRAINTS ALL IMMEDIATE; transaction statistics show exactly our deletes. errors DB,
  * CORRUPT another table changed (named). */
 enum amber_rc amber_unit_check(struct amber_unit *u, struct amber_err *err) AMBER_MUST_CHECK;
+
+/* The unit's backends, at most max: its own first. errors DB, NET, CANCELED */
+enum amber_rc amber_unit_pids(struct amber_unit *u, int *out, size_t max, size_t *out_n,
+                              struct amber_err *err) AMBER_MUST_CHECK;
+
+/* A session that waits for a lock, and for what: "ShareLock on public.orders". */
+struct amber_waiter {
+    int pid;
+    char what[160];
+};
+/*
+ * The sessions that wait for locks that one of these backends holds or stands before them in line
+ * for, at most max of them. pg is a connection of its own.
+ * errors  DB, NET, CANCELED
+ */
+enum amber_rc amber_unit_waiters(struct amber_pg *pg, const int *pids, size_t n_pids,
+                                 struct amber_waiter *out, size_t max, size_t *out_n,
+                                 struct amber_err *err) AMBER_MUST_CHECK;
 
 /* VACUUM (ANALYZE) of the leaves that units of this loaded family deleted from since the last call
  * (autocommit, after the commit). Those that somebody else has locked are left out. */

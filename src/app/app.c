@@ -85,6 +85,8 @@ enum amber_rc amber_app_open(struct app *app, bool read_only, bool create, int d
         .block_bytes = app->cfg.block_bytes,
         .orphan_days = app->cfg.orphan_days,
         .restore_pin_days = app->cfg.restore_pin_days,
+        .export_connections = (unsigned)app->cfg.export_connections,
+        .max_rows_per_second = (uint64_t)app->cfg.max_rows_per_second,
     };
     if (gethostname(app->ctx.host, sizeof(app->ctx.host) - 1))
         snprintf(app->ctx.host, sizeof(app->ctx.host), "unknown");

@@ -1,8 +1,8 @@
 /*
  * cancel.c - a flag that is set once, and an eventfd that stays readable from then on.
  *
- * Setting uses an atomic store and write(2) only, so that a signal handler may do it. Nobody reads
- * the eventfd: it never becomes unreadable again, however many threads poll it.
+ * Setting uses an atomic store and write(2) only, so that a signal handler may do it. Only a reset
+ * reads the eventfd: until then it stays readable, however many threads poll it.
  */
 #include "amber/cancel.h"
 
@@ -39,6 +39,15 @@ void amber_cancel_set(struct amber_cancel *c)
     ssize_t n = write(c->fd, &one, sizeof(one));
     (void)n;
     errno = saved_errno;
+}
+
+void amber_cancel_reset(struct amber_cancel *c)
+{
+    uint64_t n;
+
+    ssize_t got = read(c->fd, &n, sizeof(n)); /* nothing to read: it wasn't set */
+    (void)got;
+    __atomic_store_n(&c->flag, 0, __ATOMIC_RELEASE);
 }
 
 bool amber_cancel_is_set(const struct amber_cancel *c)

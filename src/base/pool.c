@@ -11,9 +11,15 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "amber/mem.h"
+
+#define POLITE_NICE 10
+#define IOPRIO_WHO_PROCESS 1            /* linux/ioprio.h isn't everywhere */
+#define IOPRIO_BEST_EFFORT_LAST (2 << 13 | 7) /* class 2, the last of its levels */
 
 struct amber_pool {
     pthread_mutex_t lock;
@@ -22,6 +28,7 @@ struct amber_pool {
     struct amber_task **last_next; /* where the next task is linked */
     unsigned n_queued, n_running;
     bool ending;
+    bool polite;
     unsigned n_threads;
     pthread_t threads[];
 };
@@ -42,11 +49,23 @@ static struct amber_task *take_task(struct amber_pool *pool)
     return task;
 }
 
+/* Of this thread alone, which Linux allows for both; where it is refused the thread is just a normal
+ * one. */
+static void lower_priority(void)
+{
+    long tid = syscall(SYS_gettid);
+
+    (void)setpriority(PRIO_PROCESS, (id_t)tid, POLITE_NICE);
+    (void)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, tid, IOPRIO_BEST_EFFORT_LAST);
+}
+
 static void *work(void *arg)
 {
     struct amber_pool *pool = arg;
     struct amber_task *task;
 
+    if (pool->polite)
+        lower_priority();
     pthread_mutex_lock(&pool->lock);
     while ((task = take_task(pool))) {
         pool->n_running++;
@@ -76,7 +95,8 @@ static int start_threads(struct amber_pool *pool, unsigned n)
     return errnum;
 }
 
-enum amber_rc amber_pool_new(unsigned n_threads, struct amber_pool **out, struct amber_err *err)
+static enum amber_rc pool_new(unsigned n_threads, bool polite, struct amber_pool **out,
+                              struct amber_err *err)
 {
     struct amber_pool *pool;
 
@@ -89,6 +109,7 @@ enum amber_rc amber_pool_new(unsigned n_threads, struct amber_pool **out, struct
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->wake, NULL);
     pool->last_next = &pool->first;
+    pool->polite = polite;
 
     int errnum = start_threads(pool, n_threads);
     if (errnum) {
@@ -100,6 +121,17 @@ enum amber_rc amber_pool_new(unsigned n_threads, struct amber_pool **out, struct
     }
     *out = pool;
     return AMBER_OK;
+}
+
+enum amber_rc amber_pool_new(unsigned n_threads, struct amber_pool **out, struct amber_err *err)
+{
+    return pool_new(n_threads, false, out, err);
+}
+
+enum amber_rc amber_pool_new_polite(unsigned n_threads, struct amber_pool **out,
+                                    struct amber_err *err)
+{
+    return pool_new(n_threads, true, out, err);
 }
 
 void amber_pool_free(struct amber_pool *pool)

@@ -2,7 +2,8 @@
  * archiver.c - one run of a job: preparation, its units one after the other, what is tried anew.
  *
  * Two connections: `pg` holds the unit's transaction; `ctl` commits what must be durable before or
- * beside it. One attempt at one unit is in attempt.c.
+ * beside it. Helpers read for the export of a fast run; the guard has its own. One attempt at one unit
+ * is in attempt.c.
  */
 #include <poll.h>
 #include <stdio.h>
@@ -15,28 +16,37 @@
 
 #define UNIT_TRIES 5
 #define LOCK_WAIT_MS 2000
+#define GIVE_WAYS_MAX 8          /* of one unit, which becomes smaller each time */
+#define GIVE_WAY_ROWS_MIN 1000U
+#define GIVE_WAY_PAUSE_MAX_MS 30000
 
 /* ---- one unit, several attempts ---- */
 
-static enum amber_rc pause_before_retry(struct archiver *a, int try, struct amber_err *err)
+static enum amber_rc pause_before_retry(struct archiver *a, int ms, struct amber_err *err)
 {
     const struct amber_cancel *c = a->opt->cancel;
     struct pollfd p = {.fd = c ? c->fd : -1, .events = POLLIN};
-    (void)poll(&p, 1, 200 << try);
+    (void)poll(&p, 1, ms);
     return amber_cancel_check(c, err);
+}
+
+/* Have a connection that works. */
+static enum amber_rc connect_again(struct archiver *a, const char *purpose, struct amber_pg **pg,
+                                   struct amber_err *err)
+{
+    if (*pg && amber_pg_alive(*pg))
+        return AMBER_OK;
+    amber_pg_close(amber_steal(pg));
+    return amber_context_connect(a->ctx, purpose, a->cancel, pg, err);
 }
 
 static enum amber_rc reconnect(struct archiver *a, struct amber_err *err)
 {
-    enum amber_rc rc = AMBER_OK;
-    if (!amber_pg_alive(a->pg)) {
-        amber_pg_close(amber_steal(&a->pg));
-        rc = amber_context_connect(a->ctx, a->job->name, a->opt->cancel, &a->pg, err);
-    }
-    if (!rc && !amber_pg_alive(a->ctl)) {
-        amber_pg_close(amber_steal(&a->ctl));
-        rc = amber_context_connect(a->ctx, "catalog", a->opt->cancel, &a->ctl, err);
-    }
+    enum amber_rc rc = connect_again(a, a->job->name, &a->pg, err);
+    if (!rc)
+        rc = connect_again(a, "catalog", &a->ctl, err);
+    for (size_t i = 0; !rc && i < a->n_helpers; i++)
+        rc = connect_again(a, "export", &a->helpers[i], err);
     return rc;
 }
 
@@ -45,6 +55,8 @@ static struct amber_unit_config unit_config(const struct archiver *a, int64_t fr
 {
     return (struct amber_unit_config){
         .pg = a->pg,
+        .helpers = a->helpers,
+        .n_helpers = a->n_helpers,
         .family = &a->family,
         .from_us = from_us,
         .to_us = to_us,
@@ -56,31 +68,58 @@ static struct amber_unit_config unit_config(const struct archiver *a, int64_t fr
     };
 }
 
+/* Somebody waited for the unit's locks: after a pause that grows, again with fewer rows, and so the
+ * rest of the run. */
+static enum amber_rc give_way(struct archiver *a, struct amber_unit_config *cfg, const char *what,
+                              int n, struct amber_err *err)
+{
+    if (n > GIVE_WAYS_MAX)
+        return amber_fail(err, AMBER_E_BUSY,
+                          "job %s gave way %d times to sessions that waited longer than 1 s for "
+                          "its locks (the last one for %s); nothing of this unit was moved. Run it "
+                          "when the tables are quieter, or set max_unit_rows lower",
+                          a->job->name, GIVE_WAYS_MAX, what);
+    uint64_t rows = a->unit_rows / 2;
+    a->max_rows = cfg->max_rows = rows > GIVE_WAY_ROWS_MIN ? rows : GIVE_WAY_ROWS_MIN;
+    amber_warn("job %s: a session waited longer than 1 s for %s: the unit is rolled back, nothing "
+               "lost, and tried again with at most %llu rows",
+               a->job->name, what, (unsigned long long)cfg->max_rows);
+    int ms = 500 << n;
+    return pause_before_retry(a, ms < GIVE_WAY_PAUSE_MAX_MS ? ms : GIVE_WAY_PAUSE_MAX_MS, err);
+}
+
 static enum amber_rc archive_unit(struct archiver *a, int64_t from_us, int64_t to_us,
                                   int64_t *out_to_us, struct amber_err *err)
 {
     struct amber_unit_config cfg = unit_config(a, from_us, to_us);
     int64_t begun = amber_mono_us();
     uint64_t rows_before = a->result->rows;
-    for (int try = 0;; try++) {
+    int give_ways = 0;
+    for (int try = 0;;) {
+        char what[160];
         cfg.pg = a->pg;
         /* An attempt that is undone must leave no trace in the totals. */
         struct amber_archive_result before = *a->result;
         enum amber_rc rc = amber_attempt_unit(a, &cfg, out_to_us, err);
+        bool gave_way = amber_guard_gave_way(a->guard, what, sizeof(what));
         if (!rc)
             break;
         memcpy(before.phase_us, a->result->phase_us, sizeof(before.phase_us));
         *a->result = before;
-        bool size = rc == AMBER_E_LIMIT && !cfg.check_sizes;
-        if (size)
-            cfg.check_sizes = true;
-        if (a->in_doubt || (!size && !amber_pg_unit_retryable(err)) || try + 1 >= UNIT_TRIES)
-            return rc;
-        if ((rc = amber_cancel_check(a->opt->cancel, err)))
-            return rc;
-        amber_warn("job %s: unit rolled back, nothing lost, trying again: %s", a->job->name,
-                   err->text);
-        rc = pause_before_retry(a, try, err);
+        if (gave_way && !a->in_doubt) {
+            rc = give_way(a, &cfg, what, ++give_ways, err);
+        } else {
+            bool size = rc == AMBER_E_LIMIT && !cfg.check_sizes;
+            if (size)
+                cfg.check_sizes = true;
+            if (a->in_doubt || (!size && !amber_pg_unit_retryable(err)) || ++try >= UNIT_TRIES)
+                return rc;
+            if ((rc = amber_cancel_check(a->opt->cancel, err)))
+                return rc;
+            amber_warn("job %s: unit rolled back, nothing lost, trying again: %s", a->job->name,
+                       err->text);
+            rc = pause_before_retry(a, 100 << try, err);
+        }
         if (!rc)
             rc = reconnect(a, err);
         if (rc)
@@ -194,14 +233,46 @@ static enum amber_rc refuse_unknown(void *arg, const struct amber_unknown_run *r
     return AMBER_OK;
 }
 
+/* What only a real run has: those who help, and the one who looks out for others. */
+static enum amber_rc equip(struct archiver *a, struct amber_err *err)
+{
+    const struct amber_context *ctx = a->ctx;
+    bool polite = ctx->export_connections <= 1;
+    enum amber_rc rc = amber_guard_new(ctx, a->opt->cancel, &a->guard, err);
+
+    if (rc)
+        return rc;
+    a->cancel = amber_guard_cancel(a->guard);
+    a->pace.rows_per_second = ctx->max_rows_per_second;
+    if (polite) {
+        rc = amber_pool_new_polite(amber_pool_threads(ctx->pool), &a->own_pool, err);
+        a->pool = a->own_pool;
+        return rc;
+    }
+    rc = amber_calloc(ctx->export_connections - 1, sizeof(*a->helpers), &a->helpers, err);
+    a->n_helpers = rc ? 0 : ctx->export_connections - 1;
+    return rc;
+}
+
+static void unequip(struct archiver *a)
+{
+    amber_pg_close(a->pg);
+    amber_pg_close(a->ctl);
+    for (size_t i = 0; i < a->n_helpers; i++)
+        amber_pg_close(a->helpers[i]);
+    free(a->helpers);
+    amber_guard_free(a->guard);
+    amber_pool_free(a->own_pool);
+}
+
 static enum amber_rc prepare(struct archiver *a, struct amber_err *err)
 {
     AMBER_AUTO_FREE char *purpose = NULL;
     enum amber_rc rc = amber_asprintf(&purpose, err, "archive %s", a->job->name);
     if (!rc)
-        rc = amber_context_connect(a->ctx, purpose, a->opt->cancel, &a->pg, err);
+        rc = amber_context_connect(a->ctx, purpose, a->cancel, &a->pg, err);
     if (!rc)
-        rc = amber_context_connect(a->ctx, "catalog", a->opt->cancel, &a->ctl, err);
+        rc = amber_context_connect(a->ctx, "catalog", a->cancel, &a->ctl, err);
     if (rc)
         return rc;
     if (a->opt->plan) {
@@ -339,9 +410,13 @@ enum amber_rc amber_archive_job(const struct amber_context *ctx, const struct am
         .result = out,
         .started_us = amber_now_us(),
         .max_rows = job->max_unit_rows,
+        .cancel = opt->cancel,
+        .pool = ctx->pool,
     };
     amber_archiver_phase(&a, AMBER_PHASE_PREFLIGHT);
-    enum amber_rc rc = prepare(&a, err);
+    enum amber_rc rc = opt->plan ? AMBER_OK : equip(&a, err);
+    if (!rc)
+        rc = prepare(&a, err);
     if (!rc)
         rc = load_pins(&a, err);
     if (!rc)
@@ -358,8 +433,7 @@ enum amber_rc amber_archive_job(const struct amber_context *ctx, const struct am
     amber_archiver_phase(&a, AMBER_PHASE_IDLE);
     if (out->rows && !opt->plan)
         log_phases(&a);
-    amber_pg_close(a.pg);
-    amber_pg_close(a.ctl);
+    unequip(&a);
     amber_family_clear(&a.family);
     free(a.pins);
     return rc;

@@ -8,6 +8,8 @@
 #include "amber/archiver.h"
 #include "amber/family.h"
 #include "amber/unit.h"
+#include "guard_priv.h"
+#include "pace_priv.h"
 
 /* One run of a job. */
 struct archiver {
@@ -16,6 +18,14 @@ struct archiver {
     const struct amber_archive_options *opt;
     struct amber_archive_result *result;
     struct amber_pg *pg, *ctl;
+    struct amber_pg **helpers; /* owned; connections that help to export, NULL where none is open */
+    size_t n_helpers;
+    struct amber_guard *guard;   /* NULL in a dry run */
+    const struct amber_cancel *cancel; /* what the run heeds: the guard's, or opt->cancel */
+    struct amber_pool *pool;     /* for blocks */
+    struct amber_pool *own_pool; /* owned; NULL: pool is the context's */
+    struct amber_pace pace;
+    uint64_t unit_rows;          /* root rows of the last attempt */
     struct amber_store_identity id;
     struct amber_family family;
     struct amber_day_range *pins;

@@ -14,6 +14,8 @@
  * in doubt: the fence decides; objects are left alone.
  */
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -112,7 +114,7 @@ static enum amber_rc open_piece(struct attempt *t, struct amber_err *err)
         return rc;
     struct amber_writer_config cfg = {
         .store = a->ctx->store,
-        .pool = a->ctx->pool,
+        .pool = a->pool,
         .schema = &a->family.tables[t->table].columns,
         .key = key,
         .run_id = t->run.run_id,
@@ -125,17 +127,29 @@ static enum amber_rc open_piece(struct attempt *t, struct amber_err *err)
     return amber_writer_open(&cfg, &p->writer, err);
 }
 
+/* No more rows a second than the user wants; PostgreSQL waits as well then. */
+static enum amber_rc keep_pace(struct archiver *a, struct amber_err *err)
+{
+    if (!a->pace.rows_per_second)
+        return AMBER_OK;
+    int64_t us = amber_pace_row(&a->pace, amber_mono_us());
+    struct pollfd p = {.fd = a->cancel->fd, .events = POLLIN};
+    if (us > 0)
+        (void)poll(&p, 1, (int)(us / 1000));
+    return amber_cancel_check(a->cancel, err);
+}
+
 static enum amber_rc export_row(void *arg, char *line, size_t skip, size_t len,
                                 struct amber_err *err)
 {
     struct attempt *t = arg;
     struct piece *p = &t->pieces[t->table];
-    if (!p->writer) {
-        enum amber_rc rc = open_piece(t, err);
-        if (rc) {
-            amber_pg_copy_free(line);
-            return rc;
-        }
+    enum amber_rc rc = keep_pace(t->a, err);
+    if (!rc && !p->writer)
+        rc = open_piece(t, err);
+    if (rc) {
+        amber_pg_copy_free(line);
+        return rc;
     }
     if (++p->exported.rows % PROGRESS_ROWS == 0)
         add_rows(t, PROGRESS_ROWS);
@@ -207,7 +221,7 @@ static enum amber_rc prove_pieces(struct attempt *t, struct amber_err *err)
         enum amber_rc rc =
             amber_manifest_get(a->ctx->store, p->manifest_key, &p->manifest_digest, &m, err);
         if (!rc)
-            rc = amber_proof_check(p->proof, a->ctx->store, &m, a->ctx->pool, a->opt->cancel, err);
+            rc = amber_proof_check(p->proof, a->ctx->store, &m, a->pool, a->cancel, err);
         amber_manifest_clear(&m);
         if (rc)
             return amber_wrap(err, "reading the new archive back");
@@ -226,10 +240,65 @@ static enum amber_rc delete_rows(struct attempt *t, struct amber_err *err)
         exported[i] = t->pieces[i].exported;
     if (!rc)
         rc = amber_unit_delete(t->unit, exported, err);
-    if (!rc)
-        rc = amber_unit_check(t->unit, err);
     free(exported);
     return rc;
+}
+
+/* The proof on a thread of its own. */
+struct proving {
+    struct attempt *t;
+    enum amber_rc rc;
+    struct amber_err err;
+};
+
+static void *prove_main(void *arg)
+{
+    struct proving *p = arg;
+    p->rc = prove_pieces(p->t, &p->err);
+    return NULL;
+}
+
+/* 5 and 6 at once: what is deleted is gone at COMMIT only, and that comes if the proof agreed. */
+static enum amber_rc prove_while_deleting(struct attempt *t, struct amber_err *err)
+{
+    struct proving proving = {.t = t, .err = AMBER_ERR_INIT};
+    sigset_t every, before;
+    pthread_t thread;
+    sigfillset(&every);
+    pthread_sigmask(SIG_SETMASK, &every, &before);
+    int errnum = pthread_create(&thread, NULL, prove_main, &proving);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (errnum) {
+        amber_fail_errno(err, errnum, "can't start a thread to read the archive back");
+        return err->code = AMBER_E_IO;
+    }
+    amber_archiver_phase(t->a, AMBER_PHASE_DELETE);
+    enum amber_rc rc = delete_rows(t, err);
+    pthread_join(thread, NULL);
+    if (!proving.rc)
+        return rc;
+    *err = proving.err;
+    return proving.rc;
+}
+
+static enum amber_rc prove_then_delete(struct attempt *t, struct amber_err *err)
+{
+    amber_archiver_phase(t->a, AMBER_PHASE_VERIFY);
+    enum amber_rc rc = prove_pieces(t, err);
+    if (rc)
+        return rc;
+    amber_archiver_phase(t->a, AMBER_PHASE_DELETE);
+    return delete_rows(t, err);
+}
+
+static enum amber_rc prove_and_delete(struct attempt *t, struct amber_err *err)
+{
+    /* Polite: others' rows are locked only once nothing but a COMMIT is missing. */
+    bool polite = t->a->ctx->export_connections <= 1;
+    enum amber_rc rc = polite ? prove_then_delete(t, err) : prove_while_deleting(t, err);
+    if (!rc)
+        rc = amber_unit_drop(t->unit, err);
+    return rc ? rc : amber_unit_check(t->unit, err);
 }
 
 /* ---- 7: commit ---- */
@@ -407,12 +476,24 @@ void amber_archiver_count_stayed(struct archiver *a, const struct amber_unit *un
     }
 }
 
+static enum amber_rc watch_unit(struct attempt *t, struct amber_err *err)
+{
+    int pids[AMBER_GUARD_PIDS_MAX];
+    size_t n;
+    enum amber_rc rc = amber_unit_pids(t->unit, pids, AMBER_GUARD_PIDS_MAX, &n, err);
+    if (!rc)
+        amber_guard_watch(t->a->guard, pids, n);
+    return rc;
+}
+
 /* Steps 2 to 7. *out_to_us: where the next unit starts. */
 static enum amber_rc run_steps(struct attempt *t, const struct amber_unit_config *cfg,
                                int64_t *out_to_us, struct amber_err *err)
 {
     struct archiver *a = t->a;
     enum amber_rc rc = amber_unit_begin(cfg, &t->unit, err);
+    if (!rc)
+        rc = watch_unit(t, err);
     if (rc)
         return rc;
     int64_t from_us, min_us, max_us;
@@ -423,6 +504,7 @@ static enum amber_rc run_steps(struct attempt *t, const struct amber_unit_config
     amber_archiver_count_stayed(a, t->unit);
     if (!t->span_rows) /* all of them stay */
         return AMBER_OK;
+    a->unit_rows = t->span_rows;
     t->first_day = amber_day_from_us(min_us);
     t->last_day = amber_day_from_us(max_us);
     set_unit(t);
@@ -430,12 +512,9 @@ static enum amber_rc run_steps(struct attempt *t, const struct amber_unit_config
     rc = export_tables(t, err);
     if (rc)
         return rc;
-    amber_archiver_phase(a, AMBER_PHASE_VERIFY);
-    if ((rc = prove_pieces(t, err)))
+    if ((rc = prove_and_delete(t, err)))
         return rc;
-    amber_archiver_phase(a, AMBER_PHASE_DELETE);
-    if ((rc = delete_rows(t, err)))
-        return rc;
+    amber_guard_rest(a->guard); /* a COMMIT isn't taken back */
     amber_archiver_phase(a, AMBER_PHASE_COMMIT);
     rc = commit_unit(t, err);
     if (!rc)
@@ -448,6 +527,7 @@ static enum amber_rc run_steps(struct attempt *t, const struct amber_unit_config
 static void undo(struct attempt *t, const char *why)
 {
     struct archiver *a = t->a;
+    amber_guard_rest(a->guard);
     for (size_t i = 0; i < a->family.n_tables; i++) {
         amber_writer_abort(t->pieces[i].writer);
         t->pieces[i].writer = NULL;

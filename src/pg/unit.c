@@ -1,5 +1,5 @@
 /*
- * unit.c - one unit's transaction: its start, what moves in it, and the export.
+ * unit.c - one unit's transaction: its start, and what moves in it.
  *
  * In REPEATABLE READ the first query takes the snapshot, LOCK TABLE doesn't. So the order is
  *
@@ -306,6 +306,8 @@ static enum amber_rc begin(struct amber_unit *u, struct amber_err *err)
     choose_leaves(u); /* the cap may have left some behind */
     rc = amber_unit_find_stay(u, err);
     if (rc == AMBER_OK)
+        rc = amber_unit_helpers_begin(u, err);
+    if (rc == AMBER_OK)
         rc = list_partitions(u, err);
     if (rc == AMBER_OK)
         rc = amber_unit_remember(u, err);
@@ -323,6 +325,7 @@ enum amber_rc amber_unit_begin(const struct amber_unit_config *cfg, struct amber
         return rc;
     u->cfg = *cfg;
     u->fp = amber_family_priv(cfg->family);
+    u->n_helpers = cfg->n_helpers;
     u->from_us = cfg->from_us;
     u->to_us = cfg->to_us;
     rc = amber_calloc(n_root + 1, sizeof(*u->drop), &u->drop, err);
@@ -344,6 +347,7 @@ void amber_unit_free(struct amber_unit *u)
 {
     if (!u)
         return;
+    amber_unit_helpers_end(u);
     if (u->began)
         amber_pg_rollback(u->cfg.pg); /* does nothing after a commit */
     amber_selection_clear(&u->sel);
@@ -398,6 +402,7 @@ enum amber_rc amber_unit_span(struct amber_unit *u, uint64_t *out_rows, int64_t 
     *out_rows = (uint64_t)amber_res_int(r, 0, 0);
     *out_min_us = amber_res_int(r, 0, 1);
     *out_max_us = amber_res_int(r, 0, 2);
+    u->root_rows = *out_rows;
     return AMBER_OK;
 }
 
@@ -428,130 +433,4 @@ enum amber_rc amber_unit_count(struct amber_unit *u, size_t table, uint64_t *out
     *out_rows = (uint64_t)amber_res_int(r, 0, 0);
     *out_bytes = (uint64_t)amber_res_int(r, 0, 1) + *out_rows * keys;
     return AMBER_OK;
-}
-
-/* ---- export ---- */
-
-const char *amber_ctid_parse(const char *p, const char *end, uint32_t *out_block, uint16_t *out_off)
-{
-    uint64_t block = 0, off = 0;
-    const char *digits;
-
-    if (p == end || *p++ != '(')
-        return NULL;
-    for (digits = p; p < end && *p >= '0' && *p <= '9' && block <= UINT32_MAX; p++)
-        block = block * 10 + (uint64_t)(*p - '0');
-    if (p == digits || block > UINT32_MAX || p == end || *p++ != ',')
-        return NULL;
-    for (digits = p; p < end && *p >= '0' && *p <= '9' && off <= UINT16_MAX; p++)
-        off = off * 10 + (uint64_t)(*p - '0');
-    if (p == digits || off > UINT16_MAX || p == end || *p++ != ')')
-        return NULL;
-    *out_block = (uint32_t)block;
-    *out_off = (uint16_t)off;
-    return p;
-}
-
-static void add_columns(struct amber_sqltext *sql, const struct amber_schema *s)
-{
-    for (size_t c = 0; c < s->n_columns; c++) {
-        amber_sqltext_add(sql, ", %a.%i", 0U, s->columns[c].name);
-        if (s->columns[c].type.kind == AMBER_KIND_SERVER)
-            amber_sqltext_add(sql, ", to_json(%a.%i)", 0U, s->columns[c].name);
-    }
-}
-
-/* PostgreSQL ends a row that outgrows its buffer with program_limit_exceeded, and a value that
- * does with a failed allocation, whose text is never translated. */
-static bool is_too_large(const struct amber_err *err)
-{
-    return strcmp(err->sqlstate, "54000") == 0 ||
-           (strcmp(err->sqlstate, "XX000") == 0 && strstr(err->text, "invalid memory alloc"));
-}
-
-static enum amber_rc export_failed(const struct amber_leaf *leaf, struct amber_err *err)
-{
-    if (is_too_large(err))
-        return amber_fail(
-            err, AMBER_E_LIMIT,
-            "a row of \"%s\".\"%s\" is too large for COPY (its text passes 1 GiB): it "
-            "has to stay",
-            leaf->schema, leaf->name);
-    return amber_wrap(err, "reading \"%s\".\"%s\"", leaf->schema, leaf->name);
-}
-
-/* One COPY line: its identity counts, the rest is handed over. */
-static enum amber_rc export_line(const struct amber_leaf *leaf, char *line, size_t len,
-                                 enum amber_rc (*row)(void *arg, char *line, size_t skip,
-                                                      size_t len, struct amber_err *err),
-                                 void *arg, struct amber_unit_table *out, struct amber_err *err)
-{
-    const char *end = line + len - (len > 0 && line[len - 1] == '\n');
-    uint32_t block = 0;
-    uint16_t off = 0;
-    const char *p = amber_ctid_parse(line, end, &block, &off);
-
-    if (!p || p == end || *p != '\t') {
-        amber_pg_copy_free(line);
-        return amber_fail(err, AMBER_E_CORRUPT,
-                          "\"%s\".\"%s\": the server sent a row without identity", leaf->schema,
-                          leaf->name);
-    }
-    p++;
-    amber_set_digest_add(&out->identity, leaf->oid, block, off);
-    out->rows++;
-    return row(arg, line, (size_t)(p - line), (size_t)(end - p), err);
-}
-
-static enum amber_rc export_leaf(struct amber_unit *u, size_t table, const struct amber_leaf *leaf,
-                                 enum amber_rc (*row)(void *arg, char *line, size_t skip,
-                                                      size_t len, struct amber_err *err),
-                                 void *arg, struct amber_unit_table *out, struct amber_err *err)
-{
-    struct amber_sqltext sql AMBER_AUTO_SQLTEXT = AMBER_SQLTEXT_INIT(err);
-    enum amber_rc rc = amber_failpoint("export-leaf", err);
-
-    if (rc != AMBER_OK)
-        return rc;
-    amber_sqltext_add(&sql, "COPY (SELECT %a.ctid", 0U);
-    add_columns(&sql, &u->cfg.family->tables[table].columns);
-    amber_sqltext_add(&sql, " FROM ONLY %t AS %a WHERE ", leaf->schema, leaf->name, 0U);
-    amber_selection_where(&sql, &u->sel, table, 0);
-    amber_sqltext_add(&sql, ") TO STDOUT (FORMAT text)");
-    rc = amber_sqltext_rc(&sql);
-    if (rc == AMBER_OK)
-        rc = amber_pg_copy_out(u->cfg.pg, amber_sqltext_str(&sql), err);
-    if (rc != AMBER_OK)
-        return export_failed(leaf, err);
-    for (;;) {
-        char *line = NULL;
-        size_t len = 0;
-        rc = amber_pg_copy_next(u->cfg.pg, &line, &len, err);
-        if (rc != AMBER_OK)
-            return export_failed(leaf, err);
-        if (!line)
-            return AMBER_OK;
-        rc = export_line(leaf, line, len, row, arg, out, err);
-        if (rc != AMBER_OK) {
-            amber_pg_settle(u->cfg.pg); /* the rest of the COPY is of no use */
-            return rc;
-        }
-    }
-}
-
-enum amber_rc amber_unit_export(struct amber_unit *u, size_t table,
-                                enum amber_rc (*row)(void *arg, char *line, size_t skip, size_t len,
-                                                     struct amber_err *err),
-                                void *arg, struct amber_unit_table *out, struct amber_err *err)
-{
-    const struct amber_table *t = &u->cfg.family->tables[table];
-    struct amber_unit_table sum = {0};
-    enum amber_rc rc = AMBER_OK;
-
-    for (size_t l = 0; rc == AMBER_OK && l < t->n_leaves; l++)
-        if (!amber_unit_skips(u, table, l))
-            rc = export_leaf(u, table, &t->leaves[l], row, arg, &sum, err);
-    if (rc == AMBER_OK)
-        *out = sum;
-    return rc;
 }

@@ -2,9 +2,16 @@
  * unit_delete.c - take out of the tables exactly what was exported.
  *
  * Every deleted row comes back as (tableoid, ctid); the digest over a table's rows must equal the
- * export's. Referencing tables first. Partitions to be dropped have been under a SHARE lock since
+ * export's. They come as binary COPY, which costs the server a third less than text:
+ *
+ *   header   "PGCOPY\n\377\r\n\0", flags, length of what follows it (0)
+ *   a row    2 | 4, oid | 6, block (4), offset (2)     big-endian; counts of 2, lengths of 4 bytes
+ *   end      -1
+ *
+ * Referencing tables first. Partitions to be dropped have been under a SHARE lock since
  * before the snapshot, so that reading their identities now tells all that is in them; they are
  * detached and dropped last, since that locks their parent until COMMIT.
+ * source  PostgreSQL manual, COPY, "Binary Format"
  */
 #include "unit_priv.h"
 
@@ -20,30 +27,49 @@ struct deletion {
     struct amber_unit_table sum;
 };
 
-/* "12345\t(0,1)\n" */
-static enum amber_rc take_identity(struct deletion *d, const char *line, size_t len, bool deleted,
-                                   struct amber_err *err)
-{
-    const char *end = line + len - (len > 0 && line[len - 1] == '\n');
-    const char *p = line;
-    uint64_t oid = 0;
-    uint32_t block = 0;
-    uint16_t off = 0;
-    ptrdiff_t leaf;
+static const char copy_header[19] = "PGCOPY\n\377\r\n";
 
-    while (p < end && *p >= '0' && *p <= '9' && oid <= UINT32_MAX)
-        oid = oid * 10 + (uint64_t)(*p++ - '0');
-    if (p == end || *p != '\t' || oid > UINT32_MAX ||
-        amber_ctid_parse(p + 1, end, &block, &off) != end)
-        return amber_fail(err, AMBER_E_CORRUPT, "the server sent a deleted row without identity");
-    amber_set_digest_add(&d->sum.identity, (uint32_t)oid, block, off);
+#define ROW_BYTES 20U
+
+static uint32_t get_be(const unsigned char *p, size_t n)
+{
+    uint32_t v = 0;
+
+    while (n-- > 0)
+        v = v << 8 | *p++;
+    return v;
+}
+
+static void take_identity(struct deletion *d, const unsigned char *row, bool deleted)
+{
+    uint32_t oid = get_be(row + 6, 4);
+    ptrdiff_t leaf = amber_family_leaf_find(d->u->cfg.family, oid);
+
+    amber_set_digest_add(&d->sum.identity, oid, get_be(row + 14, 4), (uint16_t)get_be(row + 18, 2));
     d->sum.rows++;
-    leaf = amber_family_leaf_find(d->u->cfg.family, (uint32_t)oid);
     if (leaf >= 0 && deleted) {
         d->u->deleted[leaf]++;
         d->u->fp->dirty[leaf] = true;
     }
-    return AMBER_OK;
+}
+
+/* One message of the COPY: the server is free to send the header with the first row, and the end
+ * with the last. */
+static enum amber_rc take_message(struct deletion *d, const char *data, size_t len, bool deleted,
+                                  struct amber_err *err)
+{
+    const unsigned char *p = (const unsigned char *)data;
+
+    if (len >= sizeof(copy_header) && memcmp(p, copy_header, sizeof(copy_header)) == 0) {
+        p += sizeof(copy_header);
+        len -= sizeof(copy_header);
+    }
+    for (; len >= ROW_BYTES && get_be(p, 2) == 2 && get_be(p + 2, 4) == 4 && get_be(p + 10, 4) == 6;
+         p += ROW_BYTES, len -= ROW_BYTES)
+        take_identity(d, p, deleted);
+    if (len == 0 || (len == 2 && get_be(p, 2) == UINT16_MAX))
+        return AMBER_OK;
+    return amber_fail(err, AMBER_E_CORRUPT, "the server sent a deleted row without identity");
 }
 
 static enum amber_rc take_identities(struct deletion *d, const char *sql, bool deleted,
@@ -53,13 +79,13 @@ static enum amber_rc take_identities(struct deletion *d, const char *sql, bool d
     enum amber_rc rc = amber_pg_copy_out(pg, sql, err);
 
     while (rc == AMBER_OK) {
-        char *line = NULL;
+        char *data = NULL;
         size_t len = 0;
-        rc = amber_pg_copy_next(pg, &line, &len, err);
-        if (rc != AMBER_OK || !line)
+        rc = amber_pg_copy_next(pg, &data, &len, err);
+        if (rc != AMBER_OK || !data)
             break;
-        rc = take_identity(d, line, len, deleted, err);
-        amber_pg_copy_free(line);
+        rc = take_message(d, data, len, deleted, err);
+        amber_pg_copy_free(data);
         if (rc != AMBER_OK)
             amber_pg_settle(pg);
     }
@@ -80,7 +106,7 @@ static enum amber_rc delete_from(struct deletion *d, const struct amber_leaf *le
         amber_selection_from(&sql, d->u->cfg.family, d->table);
     amber_sqltext_add(&sql, " AS %a WHERE ", 0U);
     amber_selection_where(&sql, &d->u->sel, d->table, 0);
-    amber_sqltext_add(&sql, " RETURNING %a.tableoid::oid, %a.ctid) TO STDOUT (FORMAT text)", 0U,
+    amber_sqltext_add(&sql, " RETURNING %a.tableoid::oid, %a.ctid) TO STDOUT (FORMAT binary)", 0U,
                       0U);
     rc = amber_sqltext_rc(&sql);
     return rc != AMBER_OK ? rc : take_identities(d, amber_sqltext_str(&sql), true, err);
@@ -95,7 +121,7 @@ static enum amber_rc list_leaf(struct deletion *d, const struct amber_leaf *leaf
 
     amber_sqltext_add(&sql,
                       "COPY (SELECT %a.tableoid::oid, %a.ctid FROM ONLY %t AS %a) TO STDOUT"
-                      " (FORMAT text)",
+                      " (FORMAT binary)",
                       0U, 0U, leaf->schema, leaf->name, 0U);
     rc = amber_sqltext_rc(&sql);
     return rc != AMBER_OK ? rc : take_identities(d, amber_sqltext_str(&sql), false, err);
@@ -149,15 +175,23 @@ static enum amber_rc drop_partition(struct amber_unit *u, const struct amber_lea
 enum amber_rc amber_unit_delete(struct amber_unit *u, const struct amber_unit_table *exported,
                                 struct amber_err *err)
 {
-    const struct amber_table *root = &u->cfg.family->tables[0];
     enum amber_rc rc = AMBER_OK;
 
+    amber_unit_helpers_end(u); /* their locks would stand in the way of a DROP */
     if (u->fp->defer)
         rc = amber_pg_exec(u->cfg.pg, err, "SET CONSTRAINTS ALL DEFERRED");
     for (size_t i = 0; rc == AMBER_OK && i < u->cfg.family->n_tables; i++) {
         size_t table = u->fp->delete_order[i];
         rc = delete_table(u, table, &exported[table], err);
     }
+    return rc;
+}
+
+enum amber_rc amber_unit_drop(struct amber_unit *u, struct amber_err *err)
+{
+    const struct amber_table *root = &u->cfg.family->tables[0];
+    enum amber_rc rc = AMBER_OK;
+
     for (size_t l = 0; rc == AMBER_OK && l < root->n_leaves; l++)
         if (u->drop[l])
             rc = drop_partition(u, &root->leaves[l], err);

@@ -68,6 +68,8 @@ struct amber_unit {
     uint64_t *deleted;        /* owned; per entry of fp->by_oid: rows deleted (not dropped) */
     struct amber_res *before; /* owned; transaction statistics at the start */
     bool began;               /* the transaction is ours to roll back */
+    size_t n_helpers;         /* connections of cfg.helpers with a transaction on our snapshot */
+    uint64_t root_rows;       /* that move, from amber_unit_span */
 };
 
 /* Leaf holds nothing that moves, by its range. */
@@ -78,6 +80,29 @@ enum amber_rc amber_unit_find_stay(struct amber_unit *u, struct amber_err *err) 
 
 /* unit_check.c: remember the transaction's statistics. */
 enum amber_rc amber_unit_remember(struct amber_unit *u, struct amber_err *err) AMBER_MUST_CHECK;
+
+/* unit_export.c, for unit_lanes.c */
+/* The COPY of a leaf; range: "" or a condition with "AND " behind it. */
+void amber_unit_copy_sql(struct amber_sqltext *sql, const struct amber_unit *u, size_t table,
+                         const struct amber_leaf *leaf, const char *range);
+/* A COPY line's identity into sum; where its payload lies. errors CORRUPT: line is freed. */
+enum amber_rc amber_unit_line(const struct amber_leaf *leaf, char *line, size_t len,
+                              size_t *out_skip, size_t *out_len, struct amber_unit_table *sum,
+                              struct amber_err *err) AMBER_MUST_CHECK;
+/* What a failed COPY means: LIMIT, or err as it is with the leaf's name. Returns err->code. */
+enum amber_rc amber_unit_export_failed(const struct amber_leaf *leaf, struct amber_err *err);
+
+/* unit_lanes.c: transactions of the helpers on the unit's snapshot; end them (any number of times). */
+enum amber_rc amber_unit_helpers_begin(struct amber_unit *u, struct amber_err *err) AMBER_MUST_CHECK;
+void amber_unit_helpers_end(struct amber_unit *u);
+/* *out_blocks: of the leaf's heap if several connections should read it, else 0. */
+enum amber_rc amber_unit_lanes_pay(struct amber_unit *u, const struct amber_leaf *leaf,
+                                   uint64_t *out_blocks, struct amber_err *err) AMBER_MUST_CHECK;
+enum amber_rc amber_unit_export_lanes(struct amber_unit *u, size_t table,
+                                      const struct amber_leaf *leaf, uint64_t blocks,
+                                      amber_unit_row_fn row, void *arg,
+                                      struct amber_unit_table *sum,
+                                      struct amber_err *err) AMBER_MUST_CHECK;
 
 /* Read "(block,offset)" at p; returns the byte behind ')', or NULL. */
 const char *amber_ctid_parse(const char *p, const char *end, uint32_t *out_block,

@@ -217,6 +217,7 @@ void fx_finish(struct amber_unit *u, const struct fx_export *e)
     struct amber_err err = AMBER_ERR_INIT;
 
     fx_ok(amber_unit_delete(u, e->tables, &err), err);
+    fx_ok(amber_unit_drop(u, &err), err);
     fx_ok(amber_unit_check(u, &err), err);
     fx_ok(amber_pg_commit(fx_pg, &err), err);
     amber_unit_free(u);

@@ -58,6 +58,23 @@ static void check_after_set_is_canceled_for_good(void **state)
     assert_int_equal(c.fd, -1);
 }
 
+static void reset_is_clear_again(void **state)
+{
+    struct amber_cancel c = new_cancel();
+
+    (void)state;
+    amber_cancel_reset(&c);
+    amber_cancel_set(&c);
+    amber_cancel_set(&c);
+    amber_cancel_reset(&c);
+    assert_false(amber_cancel_is_set(&c));
+    assert_false(readable(&c, 0));
+    amber_cancel_set(&c);
+    assert_true(amber_cancel_is_set(&c));
+    assert_true(readable(&c, 0));
+    amber_cancel_clear(&c);
+}
+
 static void *set_it(void *arg)
 {
     amber_cancel_set(arg);
@@ -82,6 +99,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(check_before_set_is_ok),
         cmocka_unit_test(check_after_set_is_canceled_for_good),
+        cmocka_unit_test(reset_is_clear_again),
         cmocka_unit_test(set_by_another_thread_ends_a_poll),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

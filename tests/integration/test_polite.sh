@@ -1,0 +1,131 @@
+#!/usr/bin/env bash
+# What a run is to others: its locks, that it gives way to who waits for them, that other sessions'
+# changes meanwhile are neither lost nor archived twice; and that several export connections write the
+# archives that one writes.
+here=$(cd "$(dirname "$0")" && pwd -P)
+. "$here/../lib/tap.sh"
+. "$here/../lib/small_job.sh"
+
+job=''
+at_exit '[ -z "$job" ] || kill -KILL "$job" 2>/dev/null'
+job_start() {
+    "$AMBERFS" archive ev --env-file "$ENVFILE" >"$T/job.out" 2>&1 &
+    job=$!
+}
+job_end() {
+    wait "$job" 2>/dev/null
+    status=$?
+    job=''
+}
+stopped() { [ "$(sed 's/.*) //; s/ .*//' "/proc/$job/stat")" = T ]; }
+go_on() {
+    kill -CONT "$job"
+    job_end
+    assert_eq "status of the run; $(tail -1 "$T/job.out")" 0 $status
+}
+# settings NAME=VALUE...: beside those of the job
+settings() {
+    write_small_job
+    sed -i 's/"quarter"/"run"/' "$T/jobs.json" # one unit
+    printf '%s\n' "$@" >>"$ENVFILE"
+}
+fresh() {
+    settings "$@"
+    reset_small_job
+}
+
+# The lines of all archives, each table's in order.
+archived_text() {
+    local path
+    sql "select key from amberfs.archived_partitions order by table_name, key" |
+        while IFS= read -r path; do gunzip -c "$STORE/$path"; done
+}
+
+test_more_connections_write_the_same_archives() {
+    local n
+    for n in 1 3; do
+        fresh "ARCHIVAL_EXPORT_CONNECTIONS=$n" || return
+        assert_status 0 amberfs archive ev
+        each_row_once "$n connections"
+        archived_text >"$T/text.$n"
+    done
+    assert_same "1 and 3 connections" "$T/text.1" "$T/text.3"
+}
+
+locks() { # of amberfs on the tables: their modes
+    sql "select string_agg(distinct mode, ' ' order by mode) from pg_locks l join pg_stat_activity a
+         using (pid) join pg_class c on c.oid = l.relation where a.application_name like 'amberfs:%'
+         and c.relnamespace = 'public'::regnamespace and c.relkind = 'r'"
+}
+readers() { # helpers that have read a part of the heap
+    sql "select count(*) from pg_stat_activity where application_name = 'amberfs: export'
+         and query like '%ctid >= tid%'"
+}
+test_no_lock_is_beyond_row_exclusive() {
+    local n step
+    for n in 1 3; do
+        for step in export-done delete-done recorded; do
+            fresh "ARCHIVAL_EXPORT_CONNECTIONS=$n" || return
+            AMBER_FAILPOINT=$step=stop job_start
+            wait_until stopped || return
+            # Referential checks share rows, which is weaker.
+            assert_match "$n connections, $step" '^AccessShareLock RowExclusiveLock( RowShareLock)?$' "$(locks)"
+            [ $step != export-done ] ||
+                assert_eq "connections that read parts" $((n - 1)) "$(readers)"
+            go_on
+        done
+    done
+}
+
+# Changes between snapshot and export: our snapshot doesn't see them, the delete runs into them, and
+# the next attempt takes them along.
+test_changes_meanwhile_are_archived_as_they_are() {
+    local n change='insert into SCHEMA.ev values (900001, timestamptz $$2023-03-03 03:03Z$$, $$late$$);
+        update SCHEMA.ev set note = $$changed$$ where id in (1, 2500, 5000);
+        delete from SCHEMA.evc where id = 25001'
+    for n in 1 3; do
+        fresh "ARCHIVAL_EXPORT_CONNECTIONS=$n" || return
+        sql "create schema before; create table before.ev as table keep.ev;
+             create table before.evc as table keep.evc"
+        AMBER_FAILPOINT=export-leaf=stop job_start
+        wait_until stopped || return
+        sql "${change//SCHEMA/public}"
+        sql "${change//SCHEMA/keep}"
+        go_on
+        assert_match "$n connections: the first attempt" 'rolled back, nothing lost, trying again' \
+            "$(cat "$T/job.out")"
+        each_row_once "$n connections"
+        next_run_completes "$n connections"
+        sql "set client_min_messages = error; truncate keep.ev, keep.evc;
+             insert into keep.ev table before.ev; insert into keep.evc table before.evc;
+             drop schema before cascade"
+    done
+}
+
+# At that rate the unit holds its locks for seconds. The waiting session gets what it wants while the
+# run is still there, which ends well behind it.
+working() { [ "$(locks)" = "AccessShareLock RowExclusiveLock" ]; }
+test_unit_gives_way_to_who_waits() {
+    local n
+    for n in 1 3; do
+        fresh "ARCHIVAL_EXPORT_CONNECTIONS=$n" ARCHIVAL_MAX_ROWS_PER_SECOND=4000 || return
+        job_start
+        wait_until working || return
+        sql "begin; lock table ev in share mode; commit"
+        kill -0 "$job" || fail "the session had to wait for the end of the run"
+        job_end
+        assert_eq "status" 0 $status
+        assert_match "what was said" 'waited longer than 1 s for ShareLock on public.ev: the unit is rolled back' \
+            "$(cat "$T/job.out")"
+        each_row_once "$n connections"
+        next_run_completes "$n connections"
+    done
+}
+
+pg_start
+make_small_job 5000
+# Rows of 1.9 kB: a heap that is worth several connections.
+sql "alter table ev alter note set storage external; update ev set note = repeat(md5(id::text), 59);
+     truncate keep.ev; insert into keep.ev select * from ev order by id"
+tap_run test_more_connections_write_the_same_archives test_no_lock_is_beyond_row_exclusive \
+    test_changes_meanwhile_are_archived_as_they_are test_unit_gives_way_to_who_waits
