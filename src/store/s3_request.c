@@ -28,10 +28,12 @@
 void amber_s3_tries_init(struct s3_tries *t, const struct s3_store *st, uint64_t bytes)
 {
     int64_t now = amber_mono_us();
+    int64_t give_up = now + (int64_t)st->timeout_s * 1000000;
 
     *t = (struct s3_tries){.start_us = now,
-                           .deadline_us = now + (int64_t)st->timeout_s * 1000000 +
-                                          (int64_t)(bytes / HTTP_SLOW_BYTES) * 1000000};
+                           .give_up_us = give_up,
+                           .deadline_us =
+                               give_up + (int64_t)(bytes / HTTP_SLOW_BYTES) * 1000000};
 }
 
 static int64_t random_below(int64_t n)
@@ -51,7 +53,7 @@ bool amber_s3_again(struct s3_store *st, struct s3_tries *t, const bool *stop,
 
     if (amber_rc_retryable(err->code)) {
         until = now + 1 + random_below(most < PAUSE_MAX_US ? most : PAUSE_MAX_US);
-        if (until < t->deadline_us) {
+        if (until < t->give_up_us) {
             amber_debug("%s: %s; trying again", st->name, err->text);
             t->fresh = true;
             if (amber_http_pause(st->http, until, stop))

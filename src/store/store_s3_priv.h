@@ -74,7 +74,9 @@ struct s3_answer {
 
 /* How often and how long an operation is tried. */
 struct s3_tries {
-    int64_t start_us, deadline_us;
+    int64_t start_us;
+    int64_t give_up_us;  /* no new try from then on */
+    int64_t deadline_us; /* of the last one: later, for bytes that come slowly but do come */
     unsigned n;        /* tries made */
     bool new_keys;     /* keys were looked up anew already */
     bool fresh;        /* the next try takes a new connection */
