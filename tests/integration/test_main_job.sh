@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The four built-in jobs from trigger to archive, as a user sees them: what moves, what stays, what
 # the archives hold (checked by PostgreSQL against a copy of the rows), and what the catalog says.
+# On a local folder, and once more on S3.
 here=$(cd "$(dirname "$0")" && pwd -P)
 . "$here/../lib/tap.sh"
 . "$here/../lib/mount.sh"
@@ -83,13 +84,13 @@ test_catalog_agrees_with_the_files() {
     local path rows size
     while IFS='|' read -r path rows size; do
         assert_eq "rows of $path" "$rows" "$(gunzip -c "$MNT/.raw/$path" | wc -l)"
-        assert_eq "stored size of $path" "$size" "$(stat -c %s "$STORE/$path")"
+        assert_eq "stored size of $path" "$size $path" "$(store_list "$path")"
     done < <(sql 'select archive_path, row_count, compressed_size from archived_partitions')
     assert_eq "archives" "$(sql 'select count(*) from archived_partitions')" \
         "$(find "$MNT" -type f | wc -l)"
     assert_eq "each archive has a marker's run" \
         "$(sql 'select count(distinct run_id) from amberfs.archived_partitions')" \
-        "$(find "$STORE/.amberfs/commits" -name '*.json' | wc -l)"
+        "$(store_list .amberfs/commits/ | wc -l)"
 }
 
 test_status_tells_the_results() {
@@ -105,10 +106,10 @@ test_status_tells_the_results() {
 
 test_second_run_moves_nothing() {
     local before
-    before=$(find "$STORE" -type f | sort)
+    before=$(store_list)
     run_job session-archival || return
     assert_match "result" '^rows: 0$' "$result"
-    assert_eq "store" "$before" "$(find "$STORE" -type f | sort)"
+    assert_eq "store" "$before" "$(store_list)"
 }
 
 test_late_rows_get_an_archive_of_their_own() {

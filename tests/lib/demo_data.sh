@@ -57,5 +57,5 @@ everything() {
     done
     sql "select 'runs', count(*) from amberfs.runs"
     sql "select relname, relfilenode from pg_class where relnamespace in ('public'::regnamespace, 'amberfs'::regnamespace) order by 1"
-    find "$STORE" -type f -printf '%P %s %T@\n' | sort
+    store_list
 }

@@ -1,15 +1,16 @@
 # shellcheck shell=bash
-# An amberfs daemon for a test file: $MNT the mount point, $STORE the archives' folder, $ENVFILE its
-# configuration. The daemon is this shell's child in the foreground, so that its exit status, its
-# messages ($DAEMON_LOG) and a sanitizer's report are seen; ready is what it tells systemd.
-# Sourced behind tap.sh; brings pg.sh along.
+# An amberfs daemon for a test file: $MNT the mount point, $ENVFILE its configuration. The daemon is
+# this shell's child in the foreground, so that its exit status, its messages ($DAEMON_LOG) and a
+# sanitizer's report are seen; ready is what it tells systemd. Sourced behind tap.sh; brings pg.sh
+# and store.sh along.
 
 lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 # shellcheck source=tests/lib/pg.sh
 . "$lib/pg.sh"
+# shellcheck source=tests/lib/store.sh
+. "$lib/store.sh"
 
 MNT=$T/mnt
-STORE=$T/store
 ENVFILE=$T/env
 DAEMON_LOG=$T/daemon.log
 : "${AMBERFS:?names the amberfs program}"
@@ -26,7 +27,7 @@ amberfs() { "$AMBERFS" "$@"; }
 # write_env LINE...: a configuration for this test's store, plus lines.
 write_env() {
     {
-        echo "ARCHIVAL_PATH=$STORE"
+        store_env
         printf '%s\n' "$@"
     } >"$ENVFILE"
 }

@@ -3,6 +3,7 @@
 
     s3.py list [PREFIX]           "SIZE KEY" lines of all objects, byte-sorted
     s3.py cat KEY...              their bytes one behind the other
+    s3.py copy PREFIX DIR         all objects whose keys begin so, below a new folder
     s3.py put KEY [HEADER:VALUE]  an object from stdin
     s3.py remove KEY... | remove-all [PREFIX]
     s3.py request METHOD TARGET [HEADER:VALUE...]   TARGET as it is sent, behind /BUCKET; a body
@@ -82,6 +83,14 @@ def main(command, *args):
     elif command == "cat":
         for key in args:
             sys.stdout.buffer.write(wanted("GET", "/" + quote(key)))
+    elif command == "copy":
+        prefix, folder = args
+        os.makedirs(folder)
+        for key, _ in listing(prefix):
+            path = os.path.join(folder, key[len(prefix):])
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as f:
+                f.write(wanted("GET", "/" + quote(key)))
     elif command == "put":
         wanted("PUT", "/" + quote(args[0]), sys.stdin.buffer.read(), args[1:])
     elif command in ("remove", "remove-all"):

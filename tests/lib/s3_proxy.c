@@ -23,8 +23,9 @@
  *   without NAME     the server doesn't see this header (which must not be signed)
  *
  * A line of LOG, written before the answer: METHOD TARGET STATUS FAULT RANGE, where STATUS is what
- * the client is told (0: nothing), and "-" stands for no fault and no range. Messages are held in
- * memory whole and Host goes through unchanged, so that signatures hold. A thread a connection.
+ * the client is told (0: nothing), RANGE is FIRST-LAST, and "-" stands for no fault and no range.
+ * Messages are held in memory whole and Host goes through unchanged, so that signatures hold. A
+ * thread a connection.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -283,7 +284,7 @@ static void log_request(const struct message *request, unsigned status, const ch
     int n = snprintf(line, sizeof(line), "%.*s %.*s %u %s %.*s\n",
                      (int)strcspn(request->data, " "), request->data,
                      (int)(strcspn(target, " ") % 3000), target, status, fault,
-                     range ? (int)strcspn(range + 7, "\r") : 1, range ? range + 7 : "-");
+                     range ? (int)strcspn(range + 13, "\r") : 1, range ? range + 13 : "-");
     must(write(proxy.log, line, (size_t)n) == n, "the log");
 }
 

@@ -1,12 +1,14 @@
 # shellcheck shell=bash
 # A small family for tests of the protocol, without a mount: ev and its child evc, quarterly units
-# of job "ev", a copy of all rows in schema keep. Sourced behind tap.sh; brings pg.sh along.
+# of job "ev", a copy of all rows in schema keep. Sourced behind tap.sh; brings pg.sh and
+# store.sh along.
 
 lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 # shellcheck source=tests/lib/pg.sh
 . "$lib/pg.sh"
+# shellcheck source=tests/lib/store.sh
+. "$lib/store.sh"
 
-STORE=$T/store
 ENVFILE=$T/env
 : "${AMBERFS:?names the amberfs program}"
 
@@ -25,7 +27,7 @@ write_small_job() {
    "pattern": "evc_{start}_to_{end}"}],
   "time_column": "at", "retention_days": 30, "period": "quarter", "cron": "0 2 1 * *"}]}
 END
-    { echo "ARCHIVAL_PATH=$STORE"; echo "ARCHIVAL_JOBS_FILE=$T/jobs.json"; } >"$ENVFILE"
+    { store_env; echo "ARCHIVAL_JOBS_FILE=$T/jobs.json"; } >"$ENVFILE"
 }
 
 # make_small_job [ROWS]: rows of ev, over five quarters, two of evc each.
@@ -40,7 +42,7 @@ make_small_job() {
          insert into evc select i * 10 + j, i, jsonb_build_object('n', j, 't', md5(i::text))
              from generate_series(1, ${1:-600}) i, generate_series(1, 2) j;
          create table keep.ev as table ev; create table keep.evc as table evc"
-    mkdir -p "$STORE"
+    store_make
 }
 
 # As on the first day: all rows in their tables, an empty store, no catalog.
@@ -48,7 +50,7 @@ reset_small_job() {
     sql "set client_min_messages = error; drop schema if exists amberfs cascade;
          drop view if exists public.archived_partitions, public.database_size_stats;
          truncate ev cascade; insert into ev table keep.ev; insert into evc table keep.evc" &&
-        rm -rf "${STORE:?}" && mkdir "$STORE" && amberfs init >/dev/null && return 0
+        store_make && amberfs init >/dev/null && return 0
     fail "the first day can't be made again"
     return 1
 }
@@ -58,6 +60,7 @@ reset_small_job() {
 each_row_once() {
     local when=$1 findings
     shift
+    store_fetch
     findings=$(PGHOST=$T/pg "$lib/union_check.py" "$@" "$STORE" ev evc 2>&1) && return
     fail "$when:"
     diag "$findings"

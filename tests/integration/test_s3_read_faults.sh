@@ -1,0 +1,220 @@
+#!/usr/bin/env bash
+# What the network and the server do wrong while archives are read, checked and listed: what passes
+# is tried again unseen, what doesn't is an error that says why; never wrong bytes, never a hang.
+here=$(cd "$(dirname "$0")" && pwd -P)
+STORE_KIND=s3
+. "$here/../lib/tap.sh"
+. "$here/../lib/mount.sh"
+
+# sql TEXT: its result, unaligned.
+sql() { psql -XAtq -v ON_ERROR_STOP=1 -c "$1"; }
+
+name=ev/ev_2023-02-01_to_2023-02-01.json
+stored=/archives/$name.gz
+# As impatient as the program allows where something never comes.
+impatient() { ARCHIVAL_S3_TIMEOUT=2 "$@"; }
+cat_it() { amberfs cat "$name" --env-file "$ENVFILE"; }
+# rule N COUNT FAULT...: for GETs of the archive.
+rule() { s3_fault "GET $stored $1 $2 ${*:3}"; }
+# nothing_wrong WHAT: what came out is the beginning of what is right.
+nothing_wrong() {
+    cmp -n "$(stat -c %s "$T/.out")" "$good" "$T/.out" >/dev/null || fail "$1: wrong bytes"
+}
+
+# Once, at the first and at a later request: the reader sees nothing of it.
+test_what_passes_is_tried_again_unseen() {
+    local fault n
+    for fault in reset lose hang drip 'cut 10' 'answer 500 InternalError' 'answer 503 SlowDown' \
+        'answer 429 TooManyRequests' 'answer 400 RequestTimeout'; do
+        for n in 1 2; do
+            : >"$S3_LOG"
+            rule $n 1 "$fault"
+            assert_status 0 cat_it && assert_same "$fault at $n" "$good" "$T/.out"
+            assert_eq "$fault at $n: struck" 1 "$(s3_requests " ${fault%% *} ")"
+        done
+    done
+}
+
+test_slow_down_many_times_is_waited_for() {
+    rule 2 4 answer 503 SlowDown
+    assert_status 0 cat_it
+    assert_same "content" "$good" "$T/.out"
+}
+
+# Each: what the server does forever, from the 2nd request on, and what the message must say.
+test_what_does_not_pass_is_an_error_that_says_why() {
+    local fault pattern
+    while IFS='|' read -r fault pattern; do
+        rule 2 0 "$fault"
+        assert_status 1 impatient cat_it
+        nothing_wrong "$fault"
+        assert_match "$fault" "$name" "$msg"
+        assert_match "$fault" "$pattern" "$msg"
+    done <<'END'
+hang|[Tt]ime|tried
+drip|slow|[Tt]ime
+reset|reset
+cut 10|early|closed
+answer 503 SlowDown|SlowDown
+answer 500 InternalError|InternalError.*test-request
+END
+}
+
+# At once: the first answer is the last.
+test_what_can_not_pass_fails_at_once() {
+    local fault pattern
+    while IFS='|' read -r fault pattern; do
+        rule 2 0 "$fault"
+        assert_status 1 cat_it
+        nothing_wrong "$fault"
+        assert_match "$fault" "$pattern" "$msg"
+        assert_eq "$fault: tried again" "" "$(grep -E 'tried [0-9]+ times' <<<"$msg")"
+    done <<'END'
+answer 403 AccessDenied|AccessDenied.*test-request
+answer 403 RequestTimeTooSkewed|clock
+answer 403 InvalidAccessKeyId|InvalidAccessKeyId
+answer 403 SignatureDoesNotMatch|SignatureDoesNotMatch
+answer 301 PermanentRedirect eu-north-1|ARCHIVAL_S3_REGION.*eu-north-1|eu-north-1.*ARCHIVAL_S3_REGION
+answer 404 NoSuchKey|NoSuchKey|not found|no such
+answer 404 NoSuchBucket|NoSuchBucket
+answer 412 PreconditionFailed|replaced
+END
+}
+
+test_damaged_bytes_are_never_served() {
+    local fault n
+    for fault in 'flip 0' 'flip 5000' 'flip 99999999' 'shorten 100' 'body garbage'; do
+        for n in 1 2; do
+            rule $n 0 "$fault"
+            assert_status 1 cat_it
+            nothing_wrong "$fault from $n on"
+            rule $n 1 "$fault" # once: either is right
+            cat_it >"$T/.out" 2>/dev/null && assert_same "$fault at $n" "$good" "$T/.out"
+            nothing_wrong "$fault at $n"
+        done
+    done
+}
+
+test_manifest_and_markers_meet_the_same() {
+    local what fault
+    for what in /archives/.amberfs/manifests/ /archives/.amberfs/commits/ /archives/.amberfs/store.json 'prefix='; do
+        for fault in reset 'answer 503 SlowDown' 'cut 5' hang; do
+            s3_fault "GET $what 1 1 $fault"
+            assert_status 0 env PGHOST=/nowhere "$AMBERFS" cat "$name" --env-file "$ENVFILE" &&
+                assert_same "$what $fault" "$good" "$T/.out"
+        done
+        for fault in 'flip 60' 'shorten 30' 'body <nonsense' 'body {}' 'answer 403 AccessDenied'; do
+            s3_fault "GET $what 1 0 $fault"
+            PGHOST=/nowhere cat_it >"$T/.out" 2>"$T/.msg" &&
+                assert_same "$what $fault" "$good" "$T/.out"
+            nothing_wrong "$what $fault"
+        done
+    done
+}
+
+test_listing_that_is_wrong_is_an_error() {
+    local fault
+    for fault in 'shorten 300' 'body <ListBucketResult>' 'body <html><body>proxy</body></html>' 'body <Error><Code>InternalError</Code></Error>' \
+        'body <ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>' 'answer 403 AccessDenied'; do
+        s3_fault "GET prefix= 1 0 $fault"
+        assert_status 1 env PGHOST=/nowhere "$AMBERFS" list --env-file "$ENVFILE"
+        assert_eq "$fault: archives listed" "" "$(grep "$name" <<<"$out")"
+    done
+    for fault in reset 'answer 503 SlowDown' 'cut 300' hang; do
+        s3_fault "GET prefix= 2 1 $fault"
+        assert_status 0 env PGHOST=/nowhere "$AMBERFS" list --env-file "$ENVFILE"
+        assert_match "$fault" "$name" "$out"
+    done
+}
+
+test_verify_tells_trouble_of_the_network_from_damage() {
+    rule 2 1 reset
+    assert_status 0 amberfs verify "$name" --env-file "$ENVFILE"
+    rule 2 0 answer 503 SlowDown
+    assert_status 1 impatient amberfs verify "$name" --env-file "$ENVFILE"
+    assert_match "503" 'SlowDown' "$out$msg"
+    assert_eq "503: called damaged" "" "$(grep -i 'corrupt' <<<"$out$msg")"
+    rule 2 0 flip 5000
+    assert_status 1 amberfs verify "$name" --env-file "$ENVFILE"
+    assert_match "flip" 'damaged' "$out"
+    s3_fault
+    assert_status 0 amberfs verify "$name" --env-file "$ENVFILE"
+}
+
+test_reading_asks_for_each_byte_once() {
+    local size asked
+    s3_fault
+    : >"$S3_LOG"
+    assert_status 0 cat_it
+    assert_eq "requests made twice" "" "$(sort "$S3_LOG" | uniq -d)"
+    size=$(store_list "$name" | cut -d' ' -f 1)
+    asked=$(awk -v key="$stored" 'index($2, key) && $5 ~ /-/ { split($5, r, "-"); n += r[2] - r[1] + 1 } END { print n }' "$S3_LOG")
+    # What opening asks for is known to the reader, whose first block may still be asked for whole.
+    [ "$asked" -le $((size + 65536)) ] || fail "$asked bytes asked for, the archive has $size"
+}
+
+# Through the mount: errno, other archives, the next try, Ctrl-C.
+test_mount_gives_eio_and_goes_on() {
+    expect_error "$name"
+    expect_error 'SlowDown|AccessDenied|slow|time'
+    mount_start || return
+    rule 2 0 answer 403 AccessDenied
+    assert_status 1 cat "$MNT/$name"
+    assert_match "AccessDenied" 'Permission denied|Input/output error' "$msg"
+    nothing_wrong "through the mount"
+    assert_status 0 cat "$MNT/${name//ev_2023-02-01_to_2023-02-01/ev_2023-03-01_to_2023-03-01}"
+    rule 1 0 hang
+    assert_status 1 cat "$MNT/$name"
+    assert_match "hang" 'timed out|Input/output error' "$msg"
+    s3_fault
+    assert_status 0 cat "$MNT/$name"
+    assert_same "afterwards" "$good" "$T/.out"
+    mount_stop
+}
+
+test_blocked_reader_can_be_interrupted() {
+    local reader
+    sed 's/^ARCHIVAL_S3_TIMEOUT=.*/ARCHIVAL_S3_TIMEOUT=3600/' "$ENVFILE" >"$T/env.patient"
+    ENVFILE=$T/env.patient mount_start || return
+    rule 1 0 hang
+    : >"$S3_LOG"
+    (trap - INT; exec cat "$MNT/$name" >/dev/null 2>&1) &
+    reader=$!
+    wait_until s3_requests ' hang '
+    kill -0 $reader 2>/dev/null || fail "the reader isn't blocked"
+    kill -INT $reader
+    wait $reader
+    assert_eq "the reader's end" $((128 + 2)) $?
+    s3_fault
+    assert_status 0 cat "$MNT/$name"
+    assert_same "the next reader" "$good" "$T/.out"
+    mount_stop
+}
+
+pg_start
+sql "create table ev (id bigint, at timestamptz, note text);
+     insert into ev select i, '2023-02-01 10:00Z', (select string_agg(md5(i::text || j), '') from generate_series(1, 4) j)
+         from generate_series(1, 40000) i;
+     insert into ev values (0, '2023-03-01 10:00Z', 'small')"
+cat >"$T/jobs.json" <<'END'
+{"version": 1, "jobs": [{"name": "ev", "tables": [{"schema": "public", "name": "ev", "folder": "ev"}],
+  "time_column": "at", "retention_days": 30, "period": "month"}]}
+END
+s3_proxy_start
+# No cache on disk: each reader asks the server.
+write_env "ARCHIVAL_JOBS_FILE=$T/jobs.json" ARCHIVAL_BLOCK_SIZE=64K ARCHIVAL_S3_TIMEOUT=4 ARCHIVAL_CACHE_DISK_BYTES=0
+assert_status 0 amberfs init --env-file "$ENVFILE" && assert_status 0 amberfs archive ev --env-file "$ENVFILE" || exit 1
+good=$T/good
+store_cat "$name.gz" | gunzip -c >"$good"
+
+tap_run test_what_passes_is_tried_again_unseen \
+    test_slow_down_many_times_is_waited_for \
+    test_what_does_not_pass_is_an_error_that_says_why \
+    test_what_can_not_pass_fails_at_once \
+    test_damaged_bytes_are_never_served \
+    test_manifest_and_markers_meet_the_same \
+    test_listing_that_is_wrong_is_an_error \
+    test_verify_tells_trouble_of_the_network_from_damage \
+    test_reading_asks_for_each_byte_once \
+    test_mount_gives_eio_and_goes_on \
+    test_blocked_reader_can_be_interrupted
