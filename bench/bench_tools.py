@@ -12,7 +12,8 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 CACHE_MIB = 32  # ARCHIVAL_CACHE_BYTES of all runs
 ENV = {k: v for k, v in os.environ.items()
-       if not k.startswith(("ARCHIVAL_", "MEMORY_CLEANUP_", "PG", "AMBER_")) and k != "DATABASE_URL"}
+       if not k.startswith(("ARCHIVAL_", "MEMORY_CLEANUP_", "PG", "AMBER_", "AWS_", "S3_"))
+       and k != "DATABASE_URL"}
 ENV["LC_ALL"] = "C"
 
 
