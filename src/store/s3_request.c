@@ -51,6 +51,9 @@ bool amber_s3_again(struct s3_store *st, struct s3_tries *t, const bool *stop,
     int64_t most = PAUSE_FIRST_US << (t->n < 8 ? t->n : 8);
     int64_t now = amber_mono_us(), until;
 
+    /* A body that took long before it failed is worth another try. */
+    if (t->n == 1 && t->give_up_us < now + (int64_t)st->timeout_s * 500000)
+        t->give_up_us = now + (int64_t)st->timeout_s * 500000;
     if (amber_rc_retryable(err->code)) {
         until = now + 1 + random_below(most < PAUSE_MAX_US ? most : PAUSE_MAX_US);
         if (until < t->give_up_us) {
