@@ -84,6 +84,11 @@ struct amber_service {
     struct pin *pins;
     size_t n_pins;
     uint64_t refresh_begun, refresh_applied;
+    bool tree_of_catalog; /* and no longer of the commit markers */
+    struct marker_state { /* the watcher's, and before it starts the main thread's */
+        uint64_t n;
+        int64_t newest_us;
+    } markers; /* what the tree was last made from without a database */
 
     pthread_t scheduler, watcher;
     bool scheduler_started, watcher_started;

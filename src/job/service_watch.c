@@ -4,6 +4,10 @@
  * The watcher follows the catalog by NOTIFY and comes back after an outage; a runner refreshes the
  * tree by itself after each commit, so that whoever waited for the job sees its archives. Two
  * refreshes may overlap: the one that began to read later wins (refresh_begun, refresh_applied).
+ *
+ * Without the database from the start the tree comes from the commit markers; they are listed from
+ * time to time, and read when there are others than before, since other hosts may write some. A
+ * tree that the catalog gave stays as it is while the database is away.
  */
 #include <poll.h>
 #include <stdio.h>
@@ -15,6 +19,7 @@
 #define WATCH_WAIT_MS 30000 /* the tree is loaded anew at least this often */
 #define RECONNECT_FIRST_MS 500
 #define RECONNECT_MAX_MS 30000
+#define MARKERS_WAIT_MS 10000 /* without a database: how often the commit markers are listed */
 
 /* ---- tree ---- */
 
@@ -80,6 +85,7 @@ static enum amber_rc refresh(struct amber_service *s, struct amber_pg *pg, struc
     free(s->pins);
     s->pins = pins.items;
     s->n_pins = pins.n;
+    s->tree_of_catalog = true;
     pthread_mutex_unlock(&s->mutex);
     return AMBER_OK;
 }
@@ -185,6 +191,55 @@ static enum amber_rc recover_all(struct amber_service *s, struct amber_pg *pg,
     return AMBER_OK;
 }
 
+static enum amber_rc count_marker(void *arg, const char *key, const struct amber_object_info *info,
+                                  struct amber_err *err)
+{
+    struct marker_state *seen = arg;
+    (void)key;
+    (void)err;
+    seen->n++;
+    if (info->mtime_us > seen->newest_us)
+        seen->newest_us = info->mtime_us;
+    return AMBER_OK;
+}
+
+/* The tree from the commit markers, if they aren't those that it has been made from. */
+static enum amber_rc refresh_from_markers(struct amber_service *s, struct amber_err *err)
+{
+    struct marker_state seen = {0};
+    struct amber_entry_list l = {0};
+    uint64_t begun = begin_refresh(s);
+    enum amber_rc rc =
+        amber_store_list(s->ctx->store, AMBER_META_DIR "/commits", count_marker, &seen, err);
+    if (rc || (seen.n == s->markers.n && seen.newest_us == s->markers.newest_us))
+        return rc;
+    rc = amber_entries_from_markers(s->ctx, &l, err);
+    if (!rc)
+        rc = apply_entries(s, begun, &l, err);
+    if (!rc)
+        s->markers = seen;
+    amber_entry_list_clear(&l);
+    return rc;
+}
+
+/* Wait to connect again, and meanwhile see what other hosts commit. */
+static void follow_markers(struct amber_service *s, int ms)
+{
+    struct pollfd p = {.fd = s->stop.fd, .events = POLLIN};
+    pthread_mutex_lock(&s->mutex);
+    bool follow = !s->tree_of_catalog;
+    pthread_mutex_unlock(&s->mutex);
+    while (ms > 0 && !amber_cancel_is_set(&s->stop)) {
+        struct amber_err err = AMBER_ERR_INIT;
+        if (follow && refresh_from_markers(s, &err))
+            amber_warn("the commit markers can't be listed, so that archives of other hosts don't "
+                       "appear: %s", err.text);
+        int part = ms < MARKERS_WAIT_MS ? ms : MARKERS_WAIT_MS;
+        (void)poll(&p, 1, part);
+        ms -= part;
+    }
+}
+
 /* While the connection lasts: everything once, then whatever NOTIFY says. */
 static enum amber_rc watch(struct amber_service *s, struct amber_pg *pg, struct amber_err *err)
 {
@@ -222,8 +277,7 @@ void *amber_service_watch_main(void *arg)
             break;
         set_database(s, false, NULL, err.text);
         wait_ms = amber_mono_us() - begun > 60000000 ? RECONNECT_FIRST_MS : wait_ms;
-        struct pollfd p = {.fd = s->stop.fd, .events = POLLIN};
-        (void)poll(&p, 1, wait_ms);
+        follow_markers(s, wait_ms);
         wait_ms = wait_ms * 2 < RECONNECT_MAX_MS ? wait_ms * 2 : RECONNECT_MAX_MS;
     }
     return NULL;
@@ -251,11 +305,5 @@ enum amber_rc amber_service_first_tree(struct amber_service *s, struct amber_err
     struct amber_store_identity id;
     if (amber_store_identity_get(s->ctx->store, &id, &why) == AMBER_OK)
         s->id = id; /* no other thread is there yet */
-    struct amber_entry_list l = {0};
-    uint64_t begun = begin_refresh(s);
-    rc = amber_entries_from_markers(s->ctx, &l, err);
-    if (!rc)
-        rc = apply_entries(s, begun, &l, err);
-    amber_entry_list_clear(&l);
-    return rc;
+    return refresh_from_markers(s, err);
 }
