@@ -178,13 +178,21 @@ matrix_wish() { # FAULT
 matrix_proxy_start() { # MOMENT N
     mkdir -p "$T/proxy"
     mkfifo "$T/proxy.said"
+    exec {proxy_said}<>"$T/proxy.said" # the proxy must find a reader whenever it speaks
     "$PG_PROXY" "$T/proxy/.s.PGSQL.5432" "$T/pg/.s.PGSQL.5432" "archive $kind" "$@" >"$T/proxy.said" &
     proxy=$!
-    read -r _ <"$T/proxy.said"
+    read -r _ <&"$proxy_said"
 }
+# The proxy must have struck.
 matrix_proxy_stop() {
-    [ -z "$proxy" ] || { kill "$proxy" && wait "$proxy"; } 2>/dev/null
+    local word
+    [ -n "$proxy" ] || return 0
+    { kill "$proxy" && wait "$proxy"; } 2>/dev/null
     proxy=''
+    echo nothing >&"$proxy_said"
+    read -r word <&"$proxy_said"
+    assert_eq "what the proxy did" lost "$word"
+    exec {proxy_said}>&-
     rm -rf "$T/proxy" "$T/proxy.said"
 }
 
