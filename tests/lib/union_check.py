@@ -198,8 +198,7 @@ def check_tree(tree, archives, texts):
     for name in sorted(set(want) - have):
         found(f"{name}: committed, but not shown")
     for name in have & set(want):
-        with open(os.path.join(tree, name), "rb") as f:
-            data = f.read()
+        data = read(tree, name)
         if data != texts[want[name]] or os.stat(os.path.join(tree, name)).st_size != len(data):
             found(f"{name}: the mounted file isn't its archive's text")
 
