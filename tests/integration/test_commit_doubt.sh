@@ -59,10 +59,11 @@ test_server_away_after_commit_is_settled_at_next_start() { away after 2 2; }
 # The connection goes between two units, and the server stays away: no crash over it.
 test_server_lost_between_units_ends_the_run_with_an_error() {
     reset_small_job || return
-    AMBER_FAILPOINT=run-recorded:2=stop job_start
-    wait_until stopped || return
+    step_begin
+    AMBER_FAILPOINT=run-recorded:2=pause job_start
+    step_wait
     pg_crash
-    kill -CONT "$job"
+    step_go
     job_end
     assert_eq "status" 1 $status
     assert_match "message" 'connect|connection' "$(cat "$T/job.out")"
@@ -82,7 +83,6 @@ job_end() {
     status=$?
     job=''
 }
-stopped() { [ "$(sed 's/.*) //; s/ .*//' "/proc/$job/stat")" = T ]; }
 ended() { ! kill -0 "$job" 2>/dev/null || [ "$(sed 's/.*) //; s/ .*//' "/proc/$job/stat")" = Z ]; }
 held_back() { [ "$(sql "select count(*) from pg_stat_activity where wait_event = 'SyncRep' and query like '$1%'")" = 1 ]; }
 standby() { # missing|none: whose answer every COMMIT needs
@@ -97,10 +97,11 @@ nobody_waits() { [ "$(sql "select count(*) from pg_stat_activity where wait_even
 # A run whose next COMMIT waits for that standby.
 hold_commit() {
     reset_small_job || return
-    AMBER_FAILPOINT=recorded:2=stop job_start
-    wait_until stopped || return
+    step_begin
+    AMBER_FAILPOINT=recorded:2=pause job_start
+    step_wait
     standby missing
-    kill -CONT "$job"
+    step_go
     wait_until held_back COMMIT
 }
 
@@ -139,11 +140,12 @@ test_stop_while_standby_holds_commit_back_ends_in_doubt() {
 
 test_stop_while_standby_is_away_rolls_back_at_once() {
     reset_small_job || return
-    AMBER_FAILPOINT=proof-done:2=stop job_start
-    wait_until stopped || return
+    step_begin
+    AMBER_FAILPOINT=proof-done:2=pause job_start
+    step_wait
     standby missing
     kill -TERM "$job"
-    kill -CONT "$job"
+    step_go
     wait_until ended || kill -KILL "$job"
     job_end
     standby none

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The kill matrix in its short form: SIGKILL at each step of the protocol, every other fault at the
-# steps where it hurts most, all job kinds and codecs in turn. scripts/soak runs the whole product.
+# steps where it hurts most, all job kinds, codecs and ways in turn. scripts/soak runs the whole
+# product.
 here=$(cd "$(dirname "$0")" && pwd -P)
 . "$here/../lib/tap.sh"
 . "$here/../lib/kill_matrix.sh"
@@ -9,7 +10,7 @@ here=$(cd "$(dirname "$0")" && pwd -P)
 test_every_step_is_in_the_matrix() {
     local documented passed
     documented=$(sed -n '/^| step | what happens/,/^$/p' "$here/../../docs/architecture.md" |
-        cut -d '|' -f 4 | grep -oE '`[a-z-]+`' | tr -d '`')
+        cut -d '|' -f 4 | sed 's/`[a-z-]*` (S3)//g' | grep -oE '`[a-z-]+`' | tr -d '`')
     assert_eq "steps of docs/architecture.md" "$documented" "$(printf '%s\n' "${matrix_steps[@]}")"
     passed=$(cd "$here/../../src" && grep -ohE 'amber_failpoint\("[a-z-]+"' job/*.c pg/*.c store/store_local*.c |
         cut -d '"' -f 2 | sort)
@@ -19,8 +20,9 @@ test_every_step_is_in_the_matrix() {
 cases=()
 n=0
 codecs=(gzip zstd none)
+ways=(polite fast)
 add() { # POINT FAULT
-    cases+=("${matrix_kinds[n % 4]} $1 $2 ${codecs[n % 3]}")
+    cases+=("${matrix_kinds[n % 4]} $1 $2 ${codecs[n % 3]} ${ways[n / 4 % 2]}")
     n=$((n + 1))
 }
 for step in "${matrix_steps[@]}"; do add "$step" kill; done

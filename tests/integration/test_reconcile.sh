@@ -89,11 +89,12 @@ test_one_run_at_a_time() {
 test_set_back_into_the_middle_of_a_run() {
     local pid
     reset_small_job || return
-    AMBER_FAILPOINT=recorded:2=stop "$AMBERFS" archive ev --env-file "$ENVFILE" >/dev/null 2>&1 &
+    step_begin
+    AMBER_FAILPOINT=recorded:2=pause "$AMBERFS" archive ev --env-file "$ENVFILE" >/dev/null 2>&1 &
     pid=$!
-    wait_until eval '[ "$(sed "s/.*) //; s/ .*//" /proc/'$pid'/stat)" = T ]' || return
-    pg_crash && rm -rf "$T/pg/past" && cp -a "$T/pg/data" "$T/pg/past" && pg_restart
-    kill -CONT $pid
+    step_wait
+    remember
+    step_go
     wait $pid # the second unit lost its server, and was done anew
     assert_status 0 amberfs archive ev
     set_back

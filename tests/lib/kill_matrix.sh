@@ -2,7 +2,7 @@
 # The kill matrix: a job of some kind is brought to a point of the protocol, something happens to it
 # there, the daemon is started anew, and an independent checker looks whether each row is in exactly
 # one place. Sourced behind tap.sh; brings mount.sh along. `matrix_begin` once, then
-# `matrix_case KIND POINT FAULT CODEC` for each case; a case begins on the first day.
+# `matrix_case KIND POINT FAULT CODEC WAY` for each case; a case begins on the first day.
 #
 #   KIND   single       one table
 #          family       a parent and its children
@@ -11,6 +11,7 @@
 #   POINT  STEP[:N]     the N-th pass of a step of docs/architecture.md
 #          OPERATION@N  the N-th operation of tests/lib/fault_io.c
 #          commit:N     the N-th unit's COMMIT; the faults before, during and after only
+#   WAY    polite, or fast: several connections, and rows are deleted while the archive is read back
 #   FAULT  as the functions strike_FAULT and heal_FAULT below say
 #
 # The daemon says that it has come to the point and waits there: nothing is waited for by the clock.
@@ -88,8 +89,9 @@ matrix_tables() { # KIND: its tables, parents first
 }
 
 # All rows in their tables, an empty store, a new catalog.
-matrix_first_day() { # KIND CODEC
-    local table fill=''
+matrix_first_day() { # KIND CODEC WAY
+    local table fill='' connections=1
+    [ "$3" = polite ] || connections=3
     for table in $(matrix_tables "$1"); do
         fill+="truncate $table cascade; "
         [ "$table" != part ] || fill+="drop table if exists part_1, part_2, part_rest;
@@ -101,7 +103,8 @@ matrix_first_day() { # KIND CODEC
     sql "set client_min_messages = error; drop schema if exists amberfs cascade;
          drop view if exists public.archived_partitions, public.database_size_stats; $fill" >/dev/null &&
         rm -rf "${STORE:?}" && mkdir "$STORE" &&
-        write_env "ARCHIVAL_JOBS_FILE=$T/jobs.json" "ARCHIVAL_COMPRESSION=$2" &&
+        write_env "ARCHIVAL_JOBS_FILE=$T/jobs.json" "ARCHIVAL_COMPRESSION=$2" \
+            "ARCHIVAL_EXPORT_CONNECTIONS=$connections" &&
         amberfs init --env-file "$ENVFILE" >/dev/null && return
     fail "the first day can't be made again"
     return 1
@@ -271,10 +274,10 @@ matrix_check() { # WHEN [OPTION...]
 }
 
 # The whole story; false if a row is in no place or in two, or anything else went wrong.
-matrix_case() { # KIND POINT FAULT CODEC
+matrix_case() { # KIND POINT FAULT CODEC WAY
     local kind=$1 expected_errors=("job $1: " "database" "commit marker")
     : >"$DAEMON_LOG"
-    matrix_first_day "$kind" "$4" && matrix_strike "$2" "$3" || return
+    matrix_first_day "$kind" "$4" "$5" && matrix_strike "$2" "$3" || return
     matrix_daemon || return
     matrix_check "after the restart" --tree "$MNT"
     run_job "$kind" && assert_match "the next run" '^state: ok$' "$result"
