@@ -4,7 +4,9 @@
  * Out: libpq's own buffer of a row is handed over, nothing is copied. In: what is sent is flushed
  * before more is taken, so that memory stays bounded by one slice. While rows go in, libpq hands
  * out no error before the COPY is ended; whatever the server sends beside notices is therefore
- * remembered as "stirred", and the sender may end the COPY early and see.
+ * remembered as "stirred", and the sender may end the COPY early and see. What arrives is seen by a
+ * poll, with one exception: when libpq can't write it reads, and doesn't tell whether anything came.
+ * From then on the COPY counts as stirred after UNHEARD_MAX bytes more.
  */
 #include <poll.h>
 #include <stdio.h>
@@ -12,6 +14,7 @@
 #include "pg_priv.h"
 
 #define SLICE ((size_t)256 << 10) /* bytes handed to libpq at once */
+#define UNHEARD_MAX ((size_t)16 << 20)
 
 static enum amber_rc start_copy(struct amber_pg *pg, const char *sql, enum amber_pg_copy want,
                                 struct amber_err *err)
@@ -22,7 +25,8 @@ static enum amber_rc start_copy(struct amber_pg *pg, const char *sql, enum amber
         return rc;
     if (!PQsendQuery(pg->conn, sql))
         return amber_pg_lost(pg, err);
-    pg->stirred = false;
+    pg->stirred = pg->overread = false;
+    pg->unheard = 0;
     PGresult *res = NULL;
     rc = amber_pg_finish(pg, &turn, &res, err);
     PQclear(res);
@@ -116,6 +120,8 @@ static enum amber_rc flush_all(struct amber_pg *pg, struct amber_err *err)
         int unsent = PQflush(pg->conn);
         if (unsent < 0)
             return amber_pg_lost(pg, err);
+        if (unsent > 0)
+            pg->overread = true;
         struct pollfd p = {.fd = PQsocket(pg->conn), .events = POLLIN};
         if (poll(&p, 1, 0) > 0 && !pg->stirred) {
             enum amber_rc rc = listen_in(pg, err);
@@ -147,6 +153,8 @@ enum amber_rc amber_pg_copy_send(struct amber_pg *pg, const void *data, size_t l
             len -= n;
         }
         rc = flush_all(pg, err);
+        if (pg->overread && (pg->unheard += n) >= UNHEARD_MAX)
+            pg->stirred = true;
     }
     return rc;
 }

@@ -40,7 +40,9 @@ struct amber_pg {
     enum amber_pg_copy copy;
     bool broken;      /* nothing more is sent */
     bool english;     /* lc_messages: quoting in messages is known */
-    bool stirred;     /* during COPY IN the server sent something else than a notice */
+    bool stirred;     /* during COPY IN the server sent something else than a notice, or may have */
+    bool overread;    /* in this COPY IN libpq couldn't write at once, and read meanwhile */
+    size_t unheard;   /* bytes sent since then */
     unsigned notices; /* received so far */
 };
 
@@ -98,7 +100,8 @@ void amber_pg_connect_message(const char *message, char *out, size_t out_len, ch
 /* Replace everything from the first to the last quotation mark of text. */
 void amber_pg_hide_quoted(char *text);
 
-/* During COPY IN the server has something to say, most likely an error: end the COPY and see. */
+/* During COPY IN the server has or may have something to say, most likely an error: end the COPY and
+ * see. */
 bool amber_pg_copy_stirred(const struct amber_pg *pg);
 
 /* Append names as quoted identifiers, separated by ", ". */

@@ -5,6 +5,8 @@
  */
 #include "restore_fixture.h"
 
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 
 #include "amber/cancel.h"
@@ -283,29 +285,82 @@ static void target_missing_or_no_table_refused(void **state)
 
 /* ---- many rows, large rows, stopping ---- */
 
-static void bad_row_is_told_long_before_the_end(void **state)
+/* While a server doesn't read (stopped != 0), and until the COPY is over, nobody sees by poll() that
+ * the server has said something: as if libpq had read it between two polls. The server reads on once
+ * somebody waits for it to do so, thus when not all could be written at once. */
+static pid_t stopped;
+static bool deaf;
+
+int poll_half_deaf(struct pollfd *fds, nfds_t n, int timeout) __asm__("poll"); /* in its place */
+
+int poll_half_deaf(struct pollfd *fds, nfds_t n, int timeout)
+{
+    const struct timespec t = {timeout / 1000, timeout % 1000 * 1000000L};
+    bool write = n > 0 && (fds[0].events & POLLOUT) != 0;
+
+    if (deaf && (write || timeout == 0))
+        fds[0].events &= (short)~POLLIN;
+    if (stopped && write && timeout != 0) {
+        kill(stopped, SIGCONT);
+        stopped = 0;
+    }
+    return ppoll(fds, n, timeout < 0 ? NULL : &t, NULL);
+}
+
+static pid_t server_pid(void)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    struct amber_res *r = NULL;
+    fx_ok(amber_pg_query(fx_pg, &r, &err, "SELECT pg_backend_pid()", 0, NULL), err);
+    pid_t pid = (pid_t)amber_res_int(r, 0, 0);
+    amber_res_free(r);
+    return pid;
+}
+
+/* How many rows a sender gets rid of before it is told that the second one was bad. */
+static int rows_until_told(bool unseen)
 {
     struct amber_err err = AMBER_ERR_INIT;
     struct amber_restore *r = NULL;
     enum amber_rc rc = AMBER_OK;
-    (void)state;
     fx_schema("CREATE TABLE app.t (at date, filler text)");
     struct amber_restore_config cfg = rs_into("t", NULL);
     AMBER_AUTO_FREE char *line = NULL;
     fx_ok(amber_asprintf(&line, &err, "{\"at\":\"2024-01-01\",\"filler\":\"%01000d\"}", 7), err);
+    pid_t server = server_pid();
     fx_ok(amber_pg_begin(fx_pg, "", &err), err);
     fx_ok(amber_restore_open(fx_pg, &cfg, &r, &err), err);
+    deaf = unseen;
     fx_ok(amber_restore_row(r, line, strlen(line), NULL, 0, &err), err);
     static const char bad[] = "{\"at\":\"2024-99-99\",\"filler\":\"x\"}";
     fx_ok(amber_restore_row(r, bad, sizeof(bad) - 1, NULL, 0, &err), err);
     int n = 0;
-    for (; n < 1000000 && !rc; n++)
+    for (; n < 1000000 && !rc; n++) {
+        if (unseen && n == 5000) { /* the COPY has begun */
+            assert_int_equal(kill(server, SIGSTOP), 0);
+            stopped = server;
+        }
         rc = amber_restore_row(r, line, strlen(line), NULL, 0, &err);
+    }
+    deaf = false;
     assert_int_equal(rc, AMBER_E_DB);
     fx_contains(err.text, "line 2, column at: ");
-    assert_true(n < 1000000);
     amber_restore_free(r);
     amber_pg_rollback(fx_pg);
+    return n;
+}
+
+static void bad_row_is_told_long_before_the_end(void **state)
+{
+    (void)state;
+    assert_true(rows_until_told(false) < 1000000);
+}
+
+static void bad_row_is_told_though_libpq_read_it(void **state)
+{
+    (void)state;
+    assert_true(rows_until_told(true) < 100000); /* of 1 kB each */
+    assert_int_equal(stopped, 0);
 }
 
 static void large_rows_return(void **state)
@@ -418,6 +473,7 @@ int main(void)
         cmocka_unit_test(columns_lost_gained_and_changed_are_told),
         cmocka_unit_test(target_missing_or_no_table_refused),
         cmocka_unit_test(bad_row_is_told_long_before_the_end),
+        cmocka_unit_test(bad_row_is_told_though_libpq_read_it),
         cmocka_unit_test(large_rows_return),
         cmocka_unit_test(many_rows_return),
         cmocka_unit_test(cancel_midway_leaves_nothing),
