@@ -1,8 +1,8 @@
 /*
  * batch.c - some COPY lines become blocks.
  *
- *   1 lines to JSON and overlay   2 the JSON is cut into blocks at rows   3 digest of the lines of
- *   each group   4 compress   5 SHA-256 of each unit
+ *   1 lines to JSON and overlay   2 the JSON is cut into blocks at rows   3 digest of each group:
+ *   its lines, then its JSON   4 compress   5 SHA-256 of each unit
  *
  * A batch whose JSON is a little longer or shorter than a block is one block; a longer one is cut
  * into blocks of about equal size. The lock guards the list of encoders and nothing else.
@@ -203,21 +203,37 @@ static enum amber_rc cut_blocks(const struct batch_maker *m, struct batch *b, st
     return AMBER_OK;
 }
 
-/* Step 3. */
-static void digest_lines(struct batch *b, struct encoder *e)
+/* The text of the group that piece i starts: its own, and that of those that only continue it. */
+static size_t group_len(const struct batch *b, size_t i)
 {
-    const char *p = b->copy.data;
+    size_t len = 0;
+
+    do
+        len += b->pieces[i++].block.raw_len;
+    while (i < b->n_pieces && b->pieces[i].block.rows == 0);
+    return len;
+}
+
+/* Step 3. */
+static void digest_groups(struct batch *b, struct encoder *e)
+{
+    const char *p = b->copy.data, *text = b->json.data;
 
     for (size_t i = 0; i < b->n_pieces; i++) {
         struct piece *piece = &b->pieces[i];
+        if (piece->block.rows == 0)
+            continue;
         amber_fast_hasher_reset(e->hasher);
-        if (b->big && piece->block.rows > 0)
+        if (b->big)
             amber_row_digest(e->rows, b->big + b->big_skip, b->big_len, e->hasher);
         for (size_t k = 0; !b->big && k < piece->block.rows; k++) {
             const char *end = memchr(p, '\n', b->copy.len - (size_t)(p - b->copy.data));
             amber_row_digest(e->rows, p, (size_t)(end - p), e->hasher);
             p = end + 1;
         }
+        size_t len = group_len(b, i);
+        amber_fast_hasher_update(e->hasher, text, len);
+        text += len;
         amber_fast_hasher_final(e->hasher, &piece->digest);
     }
 }
@@ -252,7 +268,7 @@ enum amber_rc amber_batch_make(struct batch_maker *m, struct batch *b, struct am
     if (!rc)
         rc = cut_blocks(m, b, err);
     if (!rc)
-        digest_lines(b, e);
+        digest_groups(b, e);
     bool big = b->big != NULL;
     free(b->big);
     b->big = NULL;

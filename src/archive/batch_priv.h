@@ -22,7 +22,7 @@ struct batch_maker {
     struct encoder *encoders; /* free ones; each thread at work has one */
 };
 
-/* One block of a batch, and the digest of the COPY lines of the group that starts with it. */
+/* One block of a batch, and the digest of the group that starts with it (proof_priv.h). */
 struct piece {
     struct amber_block block; /* its offsets aren't set */
     struct amber_fast_digest digest;

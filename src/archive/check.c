@@ -5,8 +5,8 @@
  *     the archive's rows start in it is noted (8 bytes a group)
  *   2 other attachments: digests only
  *   3 the archive: each group holds the rows the manifest says; with their overlay, read again
- *     through a small cache, the restore parser turns them into COPY lines; these have the digest
- *     that the proof has
+ *     through a small cache, the restore parser turns them into COPY lines; these and the text have
+ *     the digest that the proof has
  *
  * Memory: the groups under way (scan.c), and for each thread the COPY text of some rows and the
  * overlay of one group.
@@ -127,6 +127,7 @@ scan(struct check *c, const struct amber_part *part,
         .work = work,
         .commit = commit,
         .arg = c,
+        .raw_is_known = c->cfg->proof && part == c->archive,
         .progress = progress,
         .progress_arg = c,
         .report = c->cfg->report,
@@ -354,6 +355,8 @@ static enum amber_rc check_rows(struct check *c, const struct scan_group *g, str
         rc = parse_rows(p, g, c->archive->key, err);
     if (!rc)
         hash_copy(p);
+    if (!rc && c->cfg->proof)
+        amber_fast_hasher_update(p->hasher, g->raw, g->raw_len);
     if (!rc)
         rc = compare_proof(c, p, g, err);
     parser_give(c, p);

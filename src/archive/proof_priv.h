@@ -1,6 +1,7 @@
 /*
- * proof_priv.h - what the COPY stream was: one digest for each group of blocks that can be parsed
- * on its own (a block that starts with a row, and its followers that only continue one).
+ * proof_priv.h - what the COPY stream was and what text was made of it: one digest for each group of
+ * blocks that can be parsed on its own (a block that starts with a row, and its followers that only
+ * continue one), over the COPY lines and the JSON behind them.
  */
 #ifndef AMBER_PROOF_PRIV_H
 #define AMBER_PROOF_PRIV_H

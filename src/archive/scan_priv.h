@@ -27,6 +27,9 @@ struct scan_config {
     /* The same, one at a time in order, the bad ones left out. NULL: nothing to do. */
     enum amber_rc (*commit)(void *arg, const struct scan_group *g, struct amber_err *err);
     void *arg;
+    /* work compares each group's text with what was written: SHA-256 of all of it would find nothing
+     * more. */
+    bool raw_is_known;
     void (*progress)(void *arg, uint64_t stored_bytes_done); /* may be NULL; in order */
     void *progress_arg;
     /* NULL: the first fault ends the scan. Else CORRUPT is counted and noted here, and the scan

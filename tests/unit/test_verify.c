@@ -287,6 +287,41 @@ static void proof_of_damaged_medium_is_corrupt_with_block_and_offset(void **stat
     amber_proof_free(proof);
 }
 
+/* The rows are right and the manifest fits the medium, but the text isn't the one that was written. */
+static void proof_of_another_text_of_the_rows_is_corrupt(void **state)
+{
+    struct fx *f = *state;
+    AMBER_CLEANUP(amber_manifest_clear) struct amber_manifest m = {0};
+    struct amber_writer_config cfg = fx_config(f, "flow/a.json", AMBER_CODEC_NONE);
+    char path[256], text[256];
+    struct amber_proof *proof;
+    struct amber_writer *w;
+    struct amber_err err = AMBER_ERR_INIT;
+
+    fx_describe(f, &m);
+    FX_OK(amber_writer_open(&cfg, &w, &err));
+    FX_OK(amber_writer_row(w, "1\ta\x1f\t\\N", 7, &err));
+    FX_OK(amber_writer_finish(w, &m, &proof, &err));
+    FX_OK(amber_proof_check(proof, f->st, &m, f->pool, NULL, &err));
+    snprintf(path, sizeof(path), "%s/flow/a.json", f->dir);
+    assert_int_equal(chmod(path, 0600), 0);
+    FILE *file = fopen(path, "r+");
+    assert_non_null(file);
+    size_t len = fread(text, 1, sizeof(text) - 1, file);
+    text[len] = '\0';
+    char *hex = strstr(text, "\\u001f");
+    assert_non_null(hex);
+    hex[5] = 'F';
+    rewind(file);
+    assert_int_equal(fwrite(text, 1, len, file), len);
+    assert_int_equal(fclose(file), 0);
+    FX_OK(amber_sha256(text, len, &m.archive.stored_sha256, &err));
+    m.archive.raw_sha256 = m.archive.blocks[0].sha256 = m.archive.stored_sha256;
+    FX_OK(amber_verify(f->st, &m, NULL, NULL, NULL, &(struct amber_verify_report){0}, &err));
+    assert_int_equal(amber_proof_check(proof, f->st, &m, f->pool, NULL, &err), AMBER_E_CORRUPT);
+    amber_proof_free(proof);
+}
+
 /* --- rebuild ----------------------------------------------------------------------------- */
 
 static void assert_same_part(const struct amber_part *a, const struct amber_part *b)
@@ -463,6 +498,7 @@ int main(void)
         T(proof_of_what_was_written_holds_for_each_codec),
         T(proof_of_another_stream_is_corrupt),
         T(proof_without_overlay_is_corrupt),
+        T(proof_of_another_text_of_the_rows_is_corrupt),
         T(proof_of_damaged_medium_is_corrupt_with_block_and_offset),
         T(rebuild_of_gzip_gives_the_manifest),
         T(rebuild_of_zstd_gives_the_manifest),
