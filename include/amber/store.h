@@ -72,6 +72,9 @@ struct amber_store_ops {
     void (*put_abort)(struct amber_put *p);
     enum amber_rc (*remove)(struct amber_store *st, const char *key, struct amber_err *err);
     void (*interrupt)(struct amber_store *st); /* optional: for drivers that wait for a peer */
+    /* Optional: for drivers whose unfinished puts outlive their process and take room. */
+    enum amber_rc (*clean_puts)(struct amber_store *st, bool (*is_dead)(void *arg, const char *key),
+                                void *arg, unsigned *out_n, struct amber_err *err);
     void (*free)(struct amber_store *st);
 };
 
@@ -110,7 +113,6 @@ struct amber_s3_config {
     enum amber_s3_addressing addressing;
     enum amber_s3_sse sse;
     unsigned timeout_s; /* that one operation may take with all its tries; 0: 120 */
-    int64_t orphan_s;   /* age from which on an unfinished upload is dead; negative: never */
     bool may_be_away;   /* open the store though its server can't be reached now */
 };
 
@@ -189,6 +191,15 @@ enum amber_rc amber_store_put(struct amber_store *st, const char *key, const voi
 /* errors  NOT_FOUND, DENIED, UNSUPPORTED, IO (removed, maybe not durably) */
 enum amber_rc amber_store_remove(struct amber_store *st, const char *key, struct amber_err *err)
     AMBER_MUST_CHECK;
+
+/*
+ * Give up the unfinished puts that dead processes left: those of keys for which is_dead says that
+ * nobody works on them. *out_n: how many; set on failure too.
+ * errors  DENIED the store's account may not; as those of list
+ */
+enum amber_rc amber_store_clean_puts(struct amber_store *st,
+                                     bool (*is_dead)(void *arg, const char *key), void *arg,
+                                     unsigned *out_n, struct amber_err *err) AMBER_MUST_CHECK;
 
 /*
  * Fault decorator for tests: passes everything to inner, and the n-th operation (counting open,

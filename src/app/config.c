@@ -601,7 +601,6 @@ void amber_config_store(const struct amber_config *c, struct amber_store_config 
         .addressing = c->s3.addressing,
         .sse = c->s3.sse,
         .timeout_s = (unsigned)c->s3.timeout_s,
-        .orphan_s = (int64_t)c->orphan_days * 86400,
     };
     *out = (struct amber_store_config){
         .type = c->storage_type, .path = c->path, .s3 = out_s3, .dir_fd = -1};

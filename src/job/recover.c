@@ -454,6 +454,36 @@ static enum amber_rc abort_dead_runs(const struct amber_context *ctx, struct amb
     return AMBER_OK;
 }
 
+static bool is_name_of(void *arg, const char *key)
+{
+    const struct names *logical = arg;
+    size_t len = amber_name_logical_len(key);
+    for (size_t i = 0; i < logical->n; i++)
+        if (strlen(logical->items[i]) == len && memcmp(logical->items[i], key, len) == 0)
+            return true;
+    return false;
+}
+
+/* Unfinished puts under names of runs that were fenced off: they can't become anything any more. */
+static enum amber_rc clean_puts(const struct amber_context *ctx, struct amber_pg *pg,
+                                const struct run_items *aborted, struct amber_err *err)
+{
+    struct names logical = {0};
+    struct amber_err why = AMBER_ERR_INIT;
+    unsigned n = 0;
+    enum amber_rc rc = AMBER_OK;
+    for (size_t i = 0; !rc && i < aborted->n; i++)
+        rc = amber_catalog_names(pg, aborted->items[i].run_id, names_add, &logical, err);
+    if (!rc && logical.n && amber_store_clean_puts(ctx->store, is_name_of, &logical, &n, &why))
+        amber_warn("unfinished uploads of rolled-back runs can't be aborted and take room until a "
+                   "lifecycle rule removes them: %s",
+                   why.text);
+    if (n)
+        amber_info("%u unfinished uploads of rolled-back runs were aborted", n);
+    names_clear(&logical);
+    return rc;
+}
+
 static enum amber_rc settle_orphans(const struct amber_context *ctx, struct amber_pg *pg,
                                     const struct run_items *aborted,
                                     const struct amber_commits *commits, bool primary,
@@ -524,6 +554,8 @@ enum amber_rc amber_recover(const struct amber_context *ctx, struct amber_pg *pg
         if (!rc)
             rc = amber_catalog_runs(pg, id->store_id, "aborted", job, true, run_items_add,
                                     &aborted, err);
+        if (!rc)
+            rc = clean_puts(ctx, pg, &aborted, err);
         if (!rc)
             rc = settle_orphans(ctx, pg, &aborted, &commits, primary, out, err);
     }

@@ -310,6 +310,21 @@ static void copies_interrupt(struct amber_store *base)
         amber_store_interrupt(set->copies[i].store);
 }
 
+static enum amber_rc copies_clean_puts(struct amber_store *base,
+                                       bool (*is_dead)(void *arg, const char *key), void *arg,
+                                       unsigned *out_n, struct amber_err *err)
+{
+    struct amber_copies *set = base->copies;
+    enum amber_rc rc = AMBER_OK;
+
+    for (unsigned i = 0; !rc && i < set->n; i++) {
+        unsigned n = 0;
+        rc = amber_store_clean_puts(set->copies[i].store, is_dead, arg, &n, err);
+        *out_n += n;
+    }
+    return rc;
+}
+
 static void copies_free(struct amber_store *st)
 {
     struct amber_copies *set = set_of(st);
@@ -337,6 +352,7 @@ enum amber_rc amber_copies_new(const struct amber_copy_config *copies, size_t n,
         .put_open = copies_put_open,
         .remove = copies_remove,
         .interrupt = copies_interrupt,
+        .clean_puts = copies_clean_puts,
         .free = copies_free,
     };
     set->base.ops = &set->ops;

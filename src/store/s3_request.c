@@ -85,6 +85,14 @@ void amber_s3_header(struct s3_call *c, const char *name, const char *value)
     c->headers[i] = (struct s3_header){.name = name, .value = value};
 }
 
+enum amber_rc amber_s3_query(struct amber_buf *q, const char *name, const char *value,
+                             struct amber_err *err)
+{
+    enum amber_rc rc = amber_buf_printf(q, err, "%s%s=", q->len ? "&" : "", name);
+
+    return rc ? rc : amber_s3_encode(q, value, true, err);
+}
+
 /* The headers of every request, merged with the call's; out keeps the order of names. */
 static size_t all_headers(const struct s3_call *c, const struct s3_header *own, size_t n_own,
                           struct s3_header *out)

@@ -45,6 +45,14 @@ void amber_store_interrupt(struct amber_store *st)
         st->ops->interrupt(st);
 }
 
+enum amber_rc amber_store_clean_puts(struct amber_store *st,
+                                     bool (*is_dead)(void *arg, const char *key), void *arg,
+                                     unsigned *out_n, struct amber_err *err)
+{
+    *out_n = 0;
+    return st->ops->clean_puts ? st->ops->clean_puts(st, is_dead, arg, out_n, err) : AMBER_OK;
+}
+
 static bool is_component(const char *s, size_t len)
 {
     return len > 0 && len <= 255 && !(len == 1 && s[0] == '.') &&

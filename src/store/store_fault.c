@@ -169,6 +169,13 @@ static void fault_interrupt(struct amber_store *base)
     amber_store_interrupt(fault(base)->inner);
 }
 
+static enum amber_rc fault_clean_puts(struct amber_store *base,
+                                      bool (*is_dead)(void *arg, const char *key), void *arg,
+                                      unsigned *out_n, struct amber_err *err)
+{
+    return amber_store_clean_puts(fault(base)->inner, is_dead, arg, out_n, err);
+}
+
 static void fault_free(struct amber_store *base)
 {
     struct fault_store *st = fault(base);
@@ -198,6 +205,7 @@ enum amber_rc amber_store_fault_new(struct amber_store *inner, struct amber_faul
         .put_abort = fault_put_abort,
         .remove = fault_remove,
         .interrupt = fault_interrupt,
+        .clean_puts = fault_clean_puts,
         .free = fault_free,
     };
     st->ops.traits.remote = st->ops.traits.remote || plan->remote;

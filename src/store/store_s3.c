@@ -120,15 +120,6 @@ static enum amber_rc each_text(void *arg, const char *path, char *text, struct a
     return AMBER_OK;
 }
 
-/* Append "&name=value", the value encoded; no '&' before the first. */
-static enum amber_rc add_query(struct amber_buf *q, const char *name, const char *value,
-                               struct amber_err *err)
-{
-    enum amber_rc rc = amber_buf_printf(q, err, "%s%s=", q->len ? "&" : "", name);
-
-    return rc ? rc : amber_s3_encode(q, value, true, err);
-}
-
 /* Get one page from where l->token says; max_keys 0: as many as the server gives. */
 static enum amber_rc get_page(struct listing *l, const char *prefix, unsigned max_keys,
                               struct amber_buf *doc, struct amber_err *err)
@@ -140,18 +131,18 @@ static enum amber_rc get_page(struct listing *l, const char *prefix, unsigned ma
 
     snprintf(number, sizeof(number), "%u", max_keys);
     if (l->token[0])
-        rc = add_query(&q, "continuation-token", l->token, err);
+        rc = amber_s3_query(&q, "continuation-token", l->token, err);
     if (!rc)
-        rc = add_query(&q, "encoding-type", "url", err);
+        rc = amber_s3_query(&q, "encoding-type", "url", err);
     if (!rc)
-        rc = add_query(&q, "list-type", "2", err);
+        rc = amber_s3_query(&q, "list-type", "2", err);
     if (!rc && max_keys > 0)
-        rc = add_query(&q, "max-keys", number, err);
+        rc = amber_s3_query(&q, "max-keys", number, err);
     if (!rc)
         rc = amber_buf_printf(&full, err, "%s%s%s", l->st->target.prefix, prefix,
                               *prefix ? "/" : "");
     if (!rc)
-        rc = add_query(&q, "prefix", full.data, err);
+        rc = amber_s3_query(&q, "prefix", full.data, err);
     struct s3_call c = {.method = "GET", .query = q.data, .out = doc};
     return rc ? rc : amber_s3_call(l->st, &c, &a, err);
 }
@@ -247,6 +238,7 @@ static const struct amber_store_ops s3_ops = {
     .put_abort = amber_s3_put_abort,
     .remove = s3_remove,
     .interrupt = s3_interrupt,
+    .clean_puts = amber_s3_clean_puts,
     .free = s3_free,
 };
 
@@ -295,7 +287,7 @@ static enum amber_rc open_parts(struct s3_store *st, const struct amber_store_co
 enum amber_rc amber_store_s3_open(const struct amber_store_config *cfg, struct amber_store **out,
                                   struct amber_err *err)
 {
-    static const struct amber_s3_config defaults = {.orphan_s = -1};
+    static const struct amber_s3_config defaults;
     const struct amber_s3_config *s3 = cfg->s3 ? cfg->s3 : &defaults;
     struct s3_store *st;
 
@@ -310,8 +302,6 @@ enum amber_rc amber_store_s3_open(const struct amber_store_config *cfg, struct a
         s3_free(&st->base);
         return rc;
     }
-    if (!st->read_only && s3->orphan_s >= 0)
-        amber_s3_clean_uploads(st, s3->orphan_s);
     *out = &st->base;
     return AMBER_OK;
 }

@@ -5,6 +5,7 @@
  *   store_s3_read.c  objects: ranges of bytes                   s3_credentials.c  keys
  *   store_s3_ahead.c ranges ahead of those who read in order    s3_url.c          addresses
  *   store_s3_put.c   writing: one PUT, or a multipart upload    s3_xml.c          answers
+ *   store_s3_clean.c uploads that dead processes left
  *   s3_request.c     one signed request, its errors, retries    http.c            connections
  */
 #ifndef AMBER_STORE_S3_PRIV_H
@@ -127,7 +128,13 @@ enum amber_rc amber_s3_put_write(struct amber_put *base, const void *data, size_
 enum amber_rc amber_s3_put_commit(struct amber_put *base, struct amber_object_info *out,
                                   struct amber_err *err) AMBER_MUST_CHECK;
 void amber_s3_put_abort(struct amber_put *base);
-/* Abort uploads below the store's prefix that were begun so long ago that nobody is at work on them. Trouble is logged. */
-void amber_s3_clean_uploads(struct s3_store *st, int64_t older_than_s);
+enum amber_rc amber_s3_clean_puts(struct amber_store *base,
+                                  bool (*is_dead)(void *arg, const char *key), void *arg,
+                                  unsigned *out_n, struct amber_err *err) AMBER_MUST_CHECK;
+enum amber_rc amber_s3_abort_upload(struct s3_store *st, const char *key, const char *upload_id,
+                                    struct amber_err *err) AMBER_MUST_CHECK;
+/* Append "&name=value", the value encoded; no '&' before the first. errors NOMEM, LIMIT */
+enum amber_rc amber_s3_query(struct amber_buf *q, const char *name, const char *value,
+                             struct amber_err *err) AMBER_MUST_CHECK;
 
 #endif

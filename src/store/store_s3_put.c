@@ -524,8 +524,8 @@ static void put_free(struct s3_put *p)
     free(p);
 }
 
-static enum amber_rc abort_upload(struct s3_store *st, const char *key, const char *upload_id,
-                                  struct amber_err *err)
+enum amber_rc amber_s3_abort_upload(struct s3_store *st, const char *key, const char *upload_id,
+                                    struct amber_err *err)
 {
     AMBER_AUTO_BUF struct amber_buf q = AMBER_BUF_INIT(4U * UPLOAD_ID_MAX);
     struct s3_answer a;
@@ -546,7 +546,7 @@ void amber_s3_put_abort(struct amber_put *base)
     amber_http_wake(store_of(p)->http);
     (void)!wait_parts(p, 0, &err); /* their failure is why it ends */
     if (p->upload_id[0]) {
-        enum amber_rc rc = abort_upload(store_of(p), p->key, p->upload_id, &err);
+        enum amber_rc rc = amber_s3_abort_upload(store_of(p), p->key, p->upload_id, &err);
         if (rc && rc != AMBER_E_NOT_FOUND)
             amber_warn("%s/%s: the unfinished upload can't be aborted and takes room until a "
                        "lifecycle rule removes it: %s",
@@ -583,10 +583,4 @@ enum amber_rc amber_s3_put_commit(struct amber_put *base, struct amber_object_in
     *out = a.info;
     put_free(p);
     return AMBER_OK;
-}
-
-void amber_s3_clean_uploads(struct s3_store *st, int64_t older_than_s)
-{
-    (void)st;
-    (void)older_than_s;
 }

@@ -223,8 +223,7 @@ static void path_of_a_bucket_means_s3(void **state)
                    "ARCHIVAL_S3_SSE_KMS_KEY_ID=kms\n"
                    "ARCHIVAL_S3_STORAGE_CLASS=STANDARD_IA\n"
                    "ARCHIVAL_S3_CA_FILE=/etc/ca.pem\n"
-                   "ARCHIVAL_S3_TIMEOUT=30\n"
-                   "ARCHIVAL_ORPHAN_DAYS=2\n");
+                   "ARCHIVAL_S3_TIMEOUT=30\n");
     amber_config_store(&c, &sc, &s3);
     assert_string_equal(sc.type, "s3");
     assert_string_equal(sc.path, "s3://bucket/some/prefix");
@@ -240,7 +239,6 @@ static void path_of_a_bucket_means_s3(void **state)
     assert_string_equal(s3.storage_class, "STANDARD_IA");
     assert_string_equal(s3.ca_file, "/etc/ca.pem");
     assert_int_equal(s3.timeout_s, 30);
-    assert_int_equal(s3.orphan_s, 2 * 86400);
 }
 
 static void type_local_with_a_buckets_path_is_refused(void **state)
