@@ -50,8 +50,21 @@ void amber_entry_list_clear(struct amber_entry_list *l);
 enum amber_rc amber_entries_from_catalog(const struct amber_context *ctx, struct amber_pg *pg,
                                          const char *store_id, struct amber_entry_list *out,
                                          struct amber_err *err) AMBER_MUST_CHECK;
-/* Without a database: archives whose run has a commit marker and was not superseded. One listing
- * and one read a marker. */
+/*
+ * Without a database: archives whose run has a commit marker and was not superseded. A view keeps what
+ * it read: each look costs one listing, and reads of the new markers.
+ */
+struct amber_marker_view;
+enum amber_rc amber_marker_view_new(struct amber_marker_view **out, struct amber_err *err)
+    AMBER_MUST_CHECK;
+void amber_marker_view_free(struct amber_marker_view *v); /* NULL allowed */
+/* errors  as the store's list, get, stat; the view is then as before */
+enum amber_rc amber_marker_view_look(struct amber_marker_view *v, const struct amber_context *ctx,
+                                     bool *out_changed, struct amber_err *err) AMBER_MUST_CHECK;
+enum amber_rc amber_marker_view_entries(const struct amber_marker_view *v,
+                                        struct amber_entry_list *out, struct amber_err *err)
+    AMBER_MUST_CHECK;
+/* A look and its entries, once. */
 enum amber_rc amber_entries_from_markers(const struct amber_context *ctx,
                                          struct amber_entry_list *out, struct amber_err *err)
     AMBER_MUST_CHECK;

@@ -12,6 +12,7 @@
 #include "amber/log.h"
 #include "amber/name.h"
 #include "commits_priv.h"
+#include "context_priv.h"
 
 enum amber_rc amber_context_connect(const struct amber_context *ctx, const char *purpose,
                                     const struct amber_cancel *cancel, struct amber_pg **out,
@@ -75,8 +76,8 @@ void amber_entry_list_clear(struct amber_entry_list *l)
     *l = (struct amber_entry_list){0};
 }
 
-static enum amber_rc list_add(struct amber_entry_list *l, const struct amber_tree_entry *e,
-                              struct amber_err *err)
+enum amber_rc amber_entry_list_add(struct amber_entry_list *l, const struct amber_tree_entry *e,
+                                   struct amber_err *err)
 {
     enum amber_rc rc = amber_grow(&l->items, &l->cap, l->n + 1, sizeof(*l->items), err);
     if (rc)
@@ -109,7 +110,7 @@ static enum amber_rc entry_from_row(void *arg, const struct amber_archive_row *r
         .has_digest = true,
     };
     memcpy(e.manifest_sha256, row->manifest_sha256.b, sizeof(e.manifest_sha256));
-    return list_add(arg, &e, err);
+    return amber_entry_list_add(arg, &e, err);
 }
 
 enum amber_rc amber_entries_from_catalog(const struct amber_context *ctx, struct amber_pg *pg,
@@ -119,69 +120,6 @@ enum amber_rc amber_entries_from_catalog(const struct amber_context *ctx, struct
     (void)ctx;
     amber_entry_list_clear(out);
     enum amber_rc rc = amber_catalog_archives(pg, store_id, NULL, entry_from_row, out, err);
-    if (rc)
-        amber_entry_list_clear(out);
-    return rc;
-}
-
-static enum amber_rc entry_from_marker(const struct amber_context *ctx,
-                                       const struct amber_marker_entry *m, int64_t committed_us,
-                                       struct amber_entry_list *out, struct amber_err *err)
-{
-    struct amber_manifest_name name;
-    enum amber_rc rc = amber_manifest_key_parse(m->manifest_key, &name, err);
-    if (rc)
-        return rc;
-    AMBER_AUTO_FREE char *key = strndup(name.archive_key, name.archive_key_len);
-    AMBER_AUTO_FREE char *path =
-        key ? strndup(key, amber_name_logical_len(key)) : NULL;
-    if (!path)
-        return amber_fail_nomem(err, "an archive's name", name.archive_key_len);
-    struct amber_object_info info = {0};
-    rc = amber_store_stat(ctx->store, key, &info, err);
-    if (rc == AMBER_E_NOT_FOUND)
-        amber_error("%s: the archive is missing from the store, though run %s committed it; "
-                    "bring it back from a backup",
-                    key, name.run_id);
-    else if (rc)
-        return rc;
-    struct amber_tree_entry e = {
-        .path = path,
-        .key = key,
-        .manifest_key = m->manifest_key,
-        .size = name.raw_bytes,
-        .stored_size = info.size,
-        .rows = name.rows,
-        .mtime_us = committed_us,
-        .has_digest = true,
-    };
-    memcpy(e.manifest_sha256, m->digest.b, sizeof(e.manifest_sha256));
-    return list_add(out, &e, err);
-}
-
-enum amber_rc amber_entries_from_markers(const struct amber_context *ctx,
-                                         struct amber_entry_list *out, struct amber_err *err)
-{
-    amber_entry_list_clear(out);
-    struct amber_commits commits;
-    enum amber_rc rc = amber_commits_load(ctx->store, &commits, err);
-    if (rc)
-        return rc;
-    for (size_t i = 0; !rc && i < commits.n; i++) {
-        if (commits.items[i].superseded)
-            continue;
-        struct amber_marker m = {0};
-        rc = amber_marker_get(ctx->store, commits.items[i].run_id, &m, err);
-        if (rc == AMBER_E_CORRUPT || rc == AMBER_E_UNSUPPORTED) {
-            amber_error("%s; its archives are not shown until the database is there", err->text);
-            rc = AMBER_OK;
-            continue;
-        }
-        for (size_t k = 0; !rc && k < m.n_entries; k++)
-            rc = entry_from_marker(ctx, &m.entries[k], m.committed_us, out, err);
-        amber_marker_clear(&m);
-    }
-    amber_commits_clear(&commits);
     if (rc)
         amber_entry_list_clear(out);
     return rc;

@@ -414,6 +414,7 @@ void amber_service_free(struct amber_service *s)
     free(s->tasks);
     free(s->job_sets);
     free(s->pins);
+    amber_marker_view_free(s->markers);
     free(s->store_type);
     free(s->store_path);
     free(s->mountpoint);

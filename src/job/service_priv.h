@@ -85,10 +85,9 @@ struct amber_service {
     size_t n_pins;
     uint64_t refresh_begun, refresh_applied;
     bool tree_of_catalog; /* and no longer of the commit markers */
-    struct marker_state { /* the watcher's, and before it starts the main thread's */
-        uint64_t n;
-        int64_t newest_us;
-    } markers; /* what the tree was last made from without a database */
+    /* Owned: what the tree is made from without a database. The watcher's, and before it starts the
+     * main thread's. */
+    struct amber_marker_view *markers;
 
     pthread_t scheduler, watcher;
     bool scheduler_started, watcher_started;

@@ -6,8 +6,8 @@
  * refreshes may overlap: the one that began to read later wins (refresh_begun, refresh_applied).
  *
  * Without the database from the start the tree comes from the commit markers; they are listed from
- * time to time, and read when there are others than before, since other hosts may write some. A
- * tree that the catalog gave stays as it is while the database is away.
+ * time to time, and those are read that are new, since other hosts may write some. A tree that the
+ * catalog gave stays as it is while the database is away.
  */
 #include <poll.h>
 #include <stdio.h>
@@ -19,7 +19,8 @@
 #define WATCH_WAIT_MS 30000 /* the tree is loaded anew at least this often */
 #define RECONNECT_FIRST_MS 500
 #define RECONNECT_MAX_MS 30000
-#define MARKERS_WAIT_MS 10000 /* without a database: how often the commit markers are listed */
+#define MARKERS_WAIT_MS 3000 /* without a database: how often the commit markers are listed, */
+#define MARKERS_SHARE 20     /* or so that listing takes one part in so many of the time */
 
 /* ---- tree ---- */
 
@@ -191,33 +192,20 @@ static enum amber_rc recover_all(struct amber_service *s, struct amber_pg *pg,
     return AMBER_OK;
 }
 
-static enum amber_rc count_marker(void *arg, const char *key, const struct amber_object_info *info,
-                                  struct amber_err *err)
-{
-    struct marker_state *seen = arg;
-    (void)key;
-    (void)err;
-    seen->n++;
-    if (info->mtime_us > seen->newest_us)
-        seen->newest_us = info->mtime_us;
-    return AMBER_OK;
-}
-
-/* The tree from the commit markers, if they aren't those that it has been made from. */
+/* The tree from the commit markers, if there are others than it has been made from. */
 static enum amber_rc refresh_from_markers(struct amber_service *s, struct amber_err *err)
 {
-    struct marker_state seen = {0};
     struct amber_entry_list l = {0};
     uint64_t begun = begin_refresh(s);
-    enum amber_rc rc =
-        amber_store_list(s->ctx->store, AMBER_META_DIR "/commits", count_marker, &seen, err);
-    if (rc || (seen.n == s->markers.n && seen.newest_us == s->markers.newest_us))
+    bool changed = false;
+    enum amber_rc rc = s->markers ? AMBER_OK : amber_marker_view_new(&s->markers, err);
+    if (!rc)
+        rc = amber_marker_view_look(s->markers, s->ctx, &changed, err);
+    if (rc || !changed)
         return rc;
-    rc = amber_entries_from_markers(s->ctx, &l, err);
+    rc = amber_marker_view_entries(s->markers, &l, err);
     if (!rc)
         rc = apply_entries(s, begun, &l, err);
-    if (!rc)
-        s->markers = seen;
     amber_entry_list_clear(&l);
     return rc;
 }
@@ -231,12 +219,17 @@ static void follow_markers(struct amber_service *s, int ms)
     pthread_mutex_unlock(&s->mutex);
     while (ms > 0 && !amber_cancel_is_set(&s->stop)) {
         struct amber_err err = AMBER_ERR_INIT;
+        int64_t begun = amber_mono_us();
         if (follow && refresh_from_markers(s, &err))
             amber_warn("the commit markers can't be listed, so that archives of other hosts don't "
                        "appear: %s", err.text);
-        int part = ms < MARKERS_WAIT_MS ? ms : MARKERS_WAIT_MS;
-        (void)poll(&p, 1, part);
-        ms -= part;
+        int64_t part = (amber_mono_us() - begun) / 1000 * MARKERS_SHARE;
+        if (part < MARKERS_WAIT_MS)
+            part = MARKERS_WAIT_MS;
+        if (part > ms)
+            part = ms;
+        (void)poll(&p, 1, (int)part);
+        ms -= (int)part;
     }
 }
 

@@ -73,6 +73,28 @@ test_without_its_database_the_tree_is_the_same() {
     mount_start
 }
 
+more_than_fewer() { find "$MNT" -name '*.json' | sort >"$T/all" && ! cmp "$T/fewer" "$T/all"; }
+# A commit by another host: its marker, and what it names, come into the bucket behind this mount's
+# back.
+test_commit_of_another_host_appears_without_the_database() {
+    local marker
+    marker=$(s3 list data/set/.amberfs/commits/ | head -n 1 | sed 's/^[0-9]* //')
+    s3 cat "$marker" >"$T/marker"
+    mount_stop
+    s3 remove "$marker"
+    (
+        export PGHOST=$T/nowhere
+        mount_start || exit 1
+        find "$MNT" -name '*.json' | sort >"$T/fewer"
+        s3 put "$marker" <"$T/marker"
+        wait_until more_than_fewer
+        assert_eq "archives that are new" "$(jq -r '.archives | length' "$T/marker")" \
+            "$(comm -13 "$T/fewer" "$T/all" | wc -l)"
+        mount_stop
+    ) || fail "no mount without the database"
+    mount_start
+}
+
 test_secrets_are_in_no_output() {
     assert_eq "in the log" "" "$(grep -F "$S3_SECRET_KEY" "$DAEMON_LOG")"
     assert_eq "in .status" "" "$(grep -F "$S3_SECRET_KEY" "$MNT/.status")"
@@ -109,6 +131,7 @@ tap_run test_jobs_move_rows_into_the_bucket \
     test_restore_brings_the_rows_back \
     test_manifest_is_rebuilt_from_the_bucket \
     test_without_its_database_the_tree_is_the_same \
+    test_commit_of_another_host_appears_without_the_database \
     test_secrets_are_in_no_output \
     test_wrong_settings_are_refused_at_once \
     test_daemon_ends_cleanly
