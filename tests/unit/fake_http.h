@@ -15,13 +15,16 @@
 
 #define FAKE_REQUEST_BYTES 8192
 #define FAKE_REQUESTS_MAX 16
+#define FAKE_ROUTES_MAX 16
 
-/* Whose request has text in it gets this answer; the first that fits. */
+/* Whose request has text in it gets this answer; the last that fits. */
 struct fake_route {
     const char *text;
     int status;
     const char *headers; /* lines with "\r\n", or "" */
     const char *body;
+    unsigned times;   /* that it is given, then it is passed over; 0: always */
+    unsigned missing; /* bytes that Content-Length promises behind the body */
 };
 
 struct fake_http {
@@ -31,6 +34,7 @@ struct fake_http {
     pthread_mutex_t mutex; /* guards the rest */
     const struct fake_route *routes;
     size_t n_routes;
+    unsigned given[FAKE_ROUTES_MAX];
     unsigned n_requests;
     char requests[FAKE_REQUESTS_MAX][FAKE_REQUEST_BYTES];
 };
@@ -58,18 +62,23 @@ static bool fake_receive(int fd, char *buf)
 
 static void fake_answer(struct fake_http *f, int fd, const char *request)
 {
-    static const struct fake_route nothing = {"", 404, "", ""};
+    static const struct fake_route nothing = {.status = 404, .text = "", .headers = "", .body = ""};
     const struct fake_route *r = &nothing;
     char *text = NULL;
 
     pthread_mutex_lock(&f->mutex);
     if (f->n_requests < FAKE_REQUESTS_MAX)
         memcpy(f->requests[f->n_requests++], request, FAKE_REQUEST_BYTES);
-    for (size_t i = f->n_routes; i-- > 0;)
-        if (strstr(request, f->routes[i].text))
-            r = &f->routes[i];
+    for (size_t i = f->n_routes; i-- > 0;) {
+        if (!strstr(request, f->routes[i].text) ||
+            (f->routes[i].times && f->given[i] == f->routes[i].times))
+            continue;
+        f->given[i]++;
+        r = &f->routes[i];
+        break;
+    }
     int len = asprintf(&text, "HTTP/1.1 %d X\r\n%sContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
-                       r->status, r->headers, strlen(r->body),
+                       r->status, r->headers, strlen(r->body) + r->missing,
                        strncmp(request, "HEAD", 4) == 0 ? "" : r->body);
     pthread_mutex_unlock(&f->mutex);
     if (len > 0)
@@ -97,6 +106,7 @@ static void fake_routes(struct fake_http *f, const struct fake_route *routes, si
     f->routes = routes;
     f->n_routes = n;
     f->n_requests = 0;
+    memset(f->given, 0, sizeof(f->given));
     pthread_mutex_unlock(&f->mutex);
 }
 

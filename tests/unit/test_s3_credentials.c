@@ -177,7 +177,7 @@ static void shared_files_give_the_profile(void **state)
 static void web_identity_is_changed_for_keys(void **state)
 {
     static const struct fake_route routes[] = {
-        {"POST / ", 200, "",
+        {.text = "POST / ", .status = 200, .headers = "", .body =
          "<AssumeRoleWithWebIdentityResponse "
          "xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleWithWebIdentityResult>"
          "<Credentials><AccessKeyId>web</AccessKeyId><SecretAccessKey>web/secret</SecretAccessKey>"
@@ -197,7 +197,7 @@ static void web_identity_is_changed_for_keys(void **state)
 static void refusal_of_the_token_service_is_told(void **state)
 {
     static const struct fake_route routes[] = {
-        {"POST / ", 400, "",
+        {.text = "POST / ", .status = 400, .headers = "", .body =
          "<ErrorResponse><Error><Code>ExpiredTokenException</Code><Message>Token "
          "expired</Message></Error></ErrorResponse>"}};
     (void)state;
@@ -211,7 +211,7 @@ static void refusal_of_the_token_service_is_told(void **state)
 static void container_is_asked_with_its_token(void **state)
 {
     static const struct fake_route routes[] = {
-        {"GET /creds?x=1 ", 200, "", KEYS("pod", LATER)}};
+        {.text = "GET /creds?x=1 ", .status = 200, .headers = "", .body = KEYS("pod", LATER)}};
     (void)state;
     fake_routes(&fake, routes, 1);
     set_url("AWS_CONTAINER_CREDENTIALS_FULL_URI", "/creds?x=1");
@@ -228,9 +228,9 @@ static void foreign_address_in_plain_is_not_asked(void **state)
 }
 
 static const struct fake_route instance_routes[] = {
-    {"PUT /latest/api/token ", 200, "", "session"},
-    {"security-credentials/ ", 200, "", "my-role"},
-    {"security-credentials/my-role ", 200, "", KEYS("ec2", LATER)},
+    {.text = "PUT /latest/api/token ", .status = 200, .headers = "", .body = "session"},
+    {.text = "security-credentials/ ", .status = 200, .headers = "", .body = "my-role"},
+    {.text = "security-credentials/my-role ", .status = 200, .headers = "", .body = KEYS("ec2", LATER)},
 };
 
 static void instance_is_asked_within_a_session(void **state)
@@ -261,8 +261,8 @@ static void keys_that_hold_are_looked_up_once(void **state)
 
 static void refused_keys_are_looked_up_anew(void **state)
 {
-    static const struct fake_route first[] = {{"GET /c ", 200, "", KEYS("one", LATER)}};
-    static const struct fake_route second[] = {{"GET /c ", 200, "", KEYS("two", LATER)}};
+    static const struct fake_route first[] = {{.text = "GET /c ", .status = 200, .headers = "", .body = KEYS("one", LATER)}};
+    static const struct fake_route second[] = {{.text = "GET /c ", .status = 200, .headers = "", .body = KEYS("two", LATER)}};
     struct s3_credentials refused = {.access_key = "one"};
     (void)state;
     fake_routes(&fake, first, 1);
@@ -283,8 +283,8 @@ static void refused_keys_are_looked_up_anew(void **state)
 static void keys_that_have_ended_are_not_used(void **state)
 {
     static const struct fake_route ended[] = {
-        {"GET /c ", 200, "", KEYS("old", "2001-01-01T00:00:00Z")}};
-    static const struct fake_route fresh[] = {{"GET /c ", 200, "", KEYS("new", LATER)}};
+        {.text = "GET /c ", .status = 200, .headers = "", .body = KEYS("old", "2001-01-01T00:00:00Z")}};
+    static const struct fake_route fresh[] = {{.text = "GET /c ", .status = 200, .headers = "", .body = KEYS("new", LATER)}};
     (void)state;
     fake_routes(&fake, ended, 1);
     set_url("AWS_CONTAINER_CREDENTIALS_FULL_URI", "/c");
