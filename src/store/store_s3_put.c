@@ -183,6 +183,28 @@ static void add_storage_headers(const struct s3_store *st, struct s3_call *c)
         amber_s3_header(c, "x-amz-storage-class", st->storage_class);
 }
 
+static enum amber_rc fail_exists(struct s3_put *p, struct amber_err *err)
+{
+    return amber_fail(err, AMBER_E_EXISTS, "%s/%s exists; nothing was overwritten",
+                      store_of(p)->name, p->key);
+}
+
+static enum amber_rc check_free(struct s3_put *p, struct amber_err *err)
+{
+    struct amber_err why = AMBER_ERR_INIT;
+    struct s3_answer a;
+
+    if (p->base.replace)
+        return AMBER_OK;
+    enum amber_rc rc = amber_s3_head(store_of(p), p->key, &a, &why);
+    if (rc == AMBER_E_NOT_FOUND)
+        return AMBER_OK;
+    if (!rc)
+        return fail_exists(p, err);
+    *err = why;
+    return rc;
+}
+
 static enum amber_rc start_upload(struct s3_put *p, struct amber_err *err)
 {
     struct s3_store *st = store_of(p);
@@ -192,8 +214,10 @@ static enum amber_rc start_upload(struct s3_put *p, struct amber_err *err)
                                        sizeof(p->upload_id)};
     struct s3_answer a;
 
+    enum amber_rc rc = check_free(p, err); /* before the bytes go out for nothing */
     add_storage_headers(st, &c);
-    enum amber_rc rc = amber_s3_call(st, &c, &a, err);
+    if (!rc)
+        rc = amber_s3_call(st, &c, &a, err);
     if (!rc)
         rc = amber_s3_xml_fields(doc.data ? doc.data : "", doc.len, &field, 1, err);
     if (!rc && (!p->upload_id[0] || strlen(p->upload_id) == sizeof(p->upload_id) - 1)) {
@@ -310,28 +334,6 @@ enum amber_rc amber_s3_put_write(struct amber_put *base, const void *data, size_
 }
 
 /* ---- ending ---- */
-
-static enum amber_rc fail_exists(struct s3_put *p, struct amber_err *err)
-{
-    return amber_fail(err, AMBER_E_EXISTS, "%s/%s exists; nothing was overwritten",
-                      store_of(p)->name, p->key);
-}
-
-static enum amber_rc check_free(struct s3_put *p, struct amber_err *err)
-{
-    struct amber_err why = AMBER_ERR_INIT;
-    struct s3_answer a;
-
-    if (p->base.replace)
-        return AMBER_OK;
-    enum amber_rc rc = amber_s3_head(store_of(p), p->key, &a, &why);
-    if (rc == AMBER_E_NOT_FOUND)
-        return AMBER_OK;
-    if (!rc)
-        return fail_exists(p, err);
-    *err = why;
-    return rc;
-}
 
 /* A request that must not overwrite, unless it is a repair; anew without the header where the server
  * doesn't know it. */
