@@ -303,8 +303,8 @@ static struct curl_slist *header_list(const struct http_request *rq)
 
     for (size_t i = 0; i < rq->n_headers + 2; i++) {
         /* Without "Expect: 100-continue", which costs a round trip, and libcurl's own Accept. */
-        const char *line = i < rq->n_headers ? rq->headers[i]
-                                             : (i == rq->n_headers ? "Expect:" : "Accept:");
+        const char *line =
+            i < rq->n_headers ? rq->headers[i] : (i == rq->n_headers ? "Expect:" : "Accept:");
         struct curl_slist *longer = curl_slist_append(list, line);
         if (!longer) {
             curl_slist_free_all(list);

@@ -34,8 +34,8 @@ struct http_response {
 };
 
 struct http_request {
-    const char *method; /* GET, HEAD, PUT, POST, DELETE */
-    const char *url;    /* sent as it is: the caller has encoded it */
+    const char *method;         /* GET, HEAD, PUT, POST, DELETE */
+    const char *url;            /* sent as it is: the caller has encoded it */
     const char *const *headers; /* n lines "Name: value" */
     size_t n_headers;
     const void *body; /* PUT and POST: body_len bytes, which stay the caller's */
@@ -75,7 +75,7 @@ void amber_http_header(const struct http_response *rs, const char *name, char *o
 
 #define AMBER_HTTP_RESPONSE_INIT                                                                   \
     {                                                                                              \
-        .body_len = UINT64_MAX, .headers = {.max = HTTP_HEADERS_MAX}                               \
+        .body_len = UINT64_MAX, .headers = {.max = HTTP_HEADERS_MAX }                              \
     }
 
 #endif

@@ -94,13 +94,13 @@ static enum amber_rc set_fixed(struct s3_keyring *k, const char *id, const char 
 {
     struct s3_credentials *c = &k->current;
 
-    enum amber_rc rc = amber_s3_copy_key("the access key", id, c->access_key, S3_ACCESS_KEY_MAX,
-                                         err);
+    enum amber_rc rc =
+        amber_s3_copy_key("the access key", id, c->access_key, S3_ACCESS_KEY_MAX, err);
     if (!rc)
         rc = amber_s3_copy_key("the secret key", secret, c->secret_key, S3_SECRET_KEY_MAX, err);
     if (!rc)
-        rc = amber_s3_copy_key("the session token", token ? token : "", c->token, S3_TOKEN_MAX,
-                               err);
+        rc =
+            amber_s3_copy_key("the session token", token ? token : "", c->token, S3_TOKEN_MAX, err);
     c->expires_us = k->refresh_us = INT64_MAX;
     k->have = k->fixed = true;
     return rc;
@@ -141,10 +141,11 @@ static enum amber_rc look_up(const struct s3_source *src, struct s3_credentials 
     if (rc)
         return amber_wrap(err, "S3 credentials");
     if (!found)
-        return amber_fail(err, AMBER_E_DENIED,
-                          "there are no S3 credentials: none in ARCHIVAL_S3_ACCESS_KEY_ID, "
-                          "AWS_ACCESS_KEY_ID, AWS_WEB_IDENTITY_TOKEN_FILE, Amazon's shared files, "
-                          "AWS_CONTAINER_CREDENTIALS_*_URI, and no instance metadata service answers");
+        return amber_fail(
+            err, AMBER_E_DENIED,
+            "there are no S3 credentials: none in ARCHIVAL_S3_ACCESS_KEY_ID, "
+            "AWS_ACCESS_KEY_ID, AWS_WEB_IDENTITY_TOKEN_FILE, Amazon's shared files, "
+            "AWS_CONTAINER_CREDENTIALS_*_URI, and no instance metadata service answers");
     return AMBER_OK;
 }
 

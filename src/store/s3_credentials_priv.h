@@ -31,13 +31,14 @@ enum amber_rc amber_s3_keyring_new(const struct amber_s3_config *cfg, const char
 void amber_s3_keyring_free(struct s3_keyring *k); /* NULL allowed */
 /*
  * The keys to sign with now.
- * errors  DENIED there are none, with where they were looked for, or a service refuses; NET, TIMEOUT
- *         of the service; CORRUPT its answer; INVALID a file's or variable's content
- * thread  any; one looks up, the others go on with the old ones or wait for it
+ * errors  DENIED there are none, with where they were looked for, or a service refuses; NET,
+ * TIMEOUT of the service; CORRUPT its answer; INVALID a file's or variable's content thread  any;
+ * one looks up, the others go on with the old ones or wait for it
  */
 enum amber_rc amber_s3_keyring_get(struct s3_keyring *k, struct s3_credentials *out,
                                    struct amber_err *err) AMBER_MUST_CHECK;
-/* The server refuses these: look up anew at the next get. False: they are fixed, it is of no use. */
+/* The server refuses these: look up anew at the next get. False: they are fixed, it is of no use.
+ */
 bool amber_s3_keyring_expire(struct s3_keyring *k, const struct s3_credentials *refused);
 
 /* ---- sources. Each: *out_found false if it isn't configured here ---- */

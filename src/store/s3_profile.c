@@ -72,8 +72,7 @@ static enum amber_rc set_key(const struct words *key, const struct words *value,
 }
 
 enum amber_rc amber_s3_profile_parse(const char *text, size_t len, const char *section,
-                                     struct s3_profile *out, bool *out_found,
-                                     struct amber_err *err)
+                                     struct s3_profile *out, bool *out_found, struct amber_err *err)
 {
     bool inside = false;
     enum amber_rc rc = AMBER_OK;
@@ -145,8 +144,8 @@ enum amber_rc amber_s3_from_profile(const struct s3_source *src, struct s3_crede
     bool found = false;
 
     (void)src;
-    enum amber_rc rc = read_shared("AWS_SHARED_CREDENTIALS_FILE", "credentials", name, &p, &found,
-                                   err);
+    enum amber_rc rc =
+        read_shared("AWS_SHARED_CREDENTIALS_FILE", "credentials", name, &p, &found, err);
     if (!rc)
         rc = amber_asprintf(&section, err, "%s%s", strcmp(name, "default") == 0 ? "" : "profile ",
                             name);
@@ -163,10 +162,11 @@ enum amber_rc amber_s3_from_profile(const struct s3_source *src, struct s3_crede
         *out_found = false;
         if (!wanted)
             return AMBER_OK;
-        return amber_fail(err, AMBER_E_UNSUPPORTED,
-                          "profile \"%.60s\" has no aws_access_key_id and aws_secret_access_key%s%s: "
-                          "let it hold keys, or use another way",
-                          name, p.other[0] ? "; amberfs doesn't know its " : "", p.other);
+        return amber_fail(
+            err, AMBER_E_UNSUPPORTED,
+            "profile \"%.60s\" has no aws_access_key_id and aws_secret_access_key%s%s: "
+            "let it hold keys, or use another way",
+            name, p.other[0] ? "; amberfs doesn't know its " : "", p.other);
     }
     memcpy(out->access_key, p.access_key, sizeof(out->access_key));
     memcpy(out->secret_key, p.secret_key, sizeof(out->secret_key));

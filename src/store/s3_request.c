@@ -1,5 +1,6 @@
 /*
- * s3_request.c - one signed request: how it is built, what its answer means, when it is tried again.
+ * s3_request.c - one signed request: how it is built, what its answer means, when it is tried
+ * again.
  *
  * Tried again, with full jitter between tries and on a new connection, until the deadline: no
  * connection, cut or reset ones, 5xx, 429 and the codes that ask for it. Everything else is final
@@ -126,7 +127,8 @@ static enum amber_rc encode_path(const struct s3_store *st, const struct s3_call
     return rc ? rc : amber_s3_encode(path, c->key, false, err);
 }
 
-/* Host and what says how the object is stored. Ranges and conditions are left to proxies between. */
+/* Host and what says how the object is stored. Ranges and conditions are left to proxies between.
+ */
 static bool is_signed(const char *name)
 {
     return strcmp(name, "host") == 0 || strncmp(name, "x-amz-", 6) == 0 ||
@@ -293,10 +295,11 @@ static bool is_one_of(const char *code, const char *const *codes, size_t n)
 
 static enum amber_rc code_of(int status, const char *code, bool writing)
 {
-    static const char *const again[] = {"RequestTimeout", "SlowDown", "InternalError",
-                                        "ServiceUnavailable", "BadDigest",
-                                        "XAmzContentSHA256Mismatch", "OperationAborted",
-                                        "ConditionalRequestConflict", "IncompleteBody"};
+    static const char *const again[] = {"RequestTimeout",   "SlowDown",
+                                        "InternalError",    "ServiceUnavailable",
+                                        "BadDigest",        "XAmzContentSHA256Mismatch",
+                                        "OperationAborted", "ConditionalRequestConflict",
+                                        "IncompleteBody"};
 
     if (IS_ONE_OF(code, again))
         return AMBER_E_BUSY;
@@ -342,8 +345,7 @@ static void remedy(const struct s3_store *st, const struct fault *f, int status,
     } else if (strcmp(f->code, "RequestTimeTooSkewed") == 0) {
         snprintf(out, cap, ": this host's clock differs from the server's; set it (NTP)");
     } else if (f->region[0] && strcmp(f->region, st->target.region) != 0) {
-        snprintf(out, cap,
-                 ": the bucket is in region %s and not in %s; set ARCHIVAL_S3_REGION=%s",
+        snprintf(out, cap, ": the bucket is in region %s and not in %s; set ARCHIVAL_S3_REGION=%s",
                  f->region, st->target.region, f->region);
     } else if (status == 301) {
         snprintf(out, cap,
@@ -353,8 +355,9 @@ static void remedy(const struct s3_store *st, const struct fault *f, int status,
     } else if (strcmp(f->code, "NoSuchBucket") == 0) {
         snprintf(out, cap, ": make the bucket, or correct ARCHIVAL_PATH");
     } else if (IS_ONE_OF(f->code, key)) {
-        snprintf(out, cap, ": check ARCHIVAL_S3_ACCESS_KEY_ID and ARCHIVAL_S3_SECRET_ACCESS_KEY, "
-                           "or where else the keys come from");
+        snprintf(out, cap,
+                 ": check ARCHIVAL_S3_ACCESS_KEY_ID and ARCHIVAL_S3_SECRET_ACCESS_KEY, "
+                 "or where else the keys come from");
     } else if (IS_ONE_OF(f->code, token)) {
         snprintf(out, cap, ": the temporary keys have run out; renew them");
     } else if (status == 403) {
@@ -373,11 +376,10 @@ static enum amber_rc fail_answer(const struct s3_store *st, const struct s3_call
     read_fault(rs, doc, &f);
     snprintf(a->code, sizeof(a->code), "%s", f.code);
     remedy(st, &f, rs->status, what, sizeof(what));
-    enum amber_rc rc =
-        amber_fail(err, code_of(rs->status, f.code, writing), "the server answers %d%s%s%s%s%s%s%s%s",
-                   rs->status, f.code[0] ? " " : "", f.code, f.message[0] ? " (" : "", f.message,
-                   f.message[0] ? ")" : "", f.request_id[0] ? ", request " : "", f.request_id,
-                   what);
+    enum amber_rc rc = amber_fail(
+        err, code_of(rs->status, f.code, writing), "the server answers %d%s%s%s%s%s%s%s%s",
+        rs->status, f.code[0] ? " " : "", f.code, f.message[0] ? " (" : "", f.message,
+        f.message[0] ? ")" : "", f.request_id[0] ? ", request " : "", f.request_id, what);
     if (strcmp(f.code, "QuotaExceeded") == 0)
         err->sys_errno = ENOSPC;
     return rc;

@@ -221,8 +221,8 @@ enum amber_rc amber_s3_from_web_identity(const struct s3_source *src, struct s3_
 /* Only over TLS, or to this host and the addresses that container services have. */
 static bool may_ask(const char *url)
 {
-    static const char *const plain[] = {"127.0.0.1", "localhost", "[::1]", "169.254.170.2",
-                                        "169.254.170.23", "[fd00:ec2::23]"};
+    static const char *const plain[] = {"127.0.0.1",     "localhost",      "[::1]",
+                                        "169.254.170.2", "169.254.170.23", "[fd00:ec2::23]"};
 
     if (strncmp(url, "https://", 8) == 0)
         return true;
@@ -269,8 +269,8 @@ enum amber_rc amber_s3_from_container(const struct s3_source *src, struct s3_cre
     *out_found = relative || full;
     if (!*out_found)
         return AMBER_OK;
-    enum amber_rc rc = amber_asprintf(&url, err, "%s%s", relative ? CONTAINER : "",
-                                      relative ? relative : full);
+    enum amber_rc rc =
+        amber_asprintf(&url, err, "%s%s", relative ? CONTAINER : "", relative ? relative : full);
     if (!rc && !may_ask(url))
         return amber_fail(err, AMBER_E_INVALID,
                           "AWS_CONTAINER_CREDENTIALS_FULL_URI must begin with https://, or be this "
@@ -337,9 +337,9 @@ static enum amber_rc instance_session(struct instance *in, bool *out_found, stru
                     .out = &token};
     rc = ask(&a, &status, &why);
     *out_found = !rc && status == 200 && token.len > 0 && !strpbrk(token.data, "\r\n");
-    return *out_found ? amber_buf_printf(&in->token_line, err, "X-aws-ec2-metadata-token: %s",
-                                         token.data)
-                      : AMBER_OK;
+    return *out_found
+               ? amber_buf_printf(&in->token_line, err, "X-aws-ec2-metadata-token: %s", token.data)
+               : AMBER_OK;
 }
 
 static enum amber_rc instance_role(struct instance *in, struct s3_credentials *out, bool *out_found,

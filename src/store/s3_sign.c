@@ -94,8 +94,7 @@ static enum amber_rc canonical_digest(const struct s3_sign_input *in, char out[A
     AMBER_AUTO_BUF struct amber_buf b = AMBER_BUF_INIT(CANONICAL_MAX);
     struct amber_sha256 d;
 
-    enum amber_rc rc =
-        amber_buf_printf(&b, err, "%s\n%s\n%s\n", in->method, in->path, in->query);
+    enum amber_rc rc = amber_buf_printf(&b, err, "%s\n%s\n%s\n", in->method, in->path, in->query);
     for (size_t i = 0; !rc && i < in->n_headers; i++) {
         rc = amber_buf_printf(&b, err, "%s:", in->headers[i].name);
         if (!rc)

@@ -18,8 +18,8 @@ struct s3_header {
 
 struct s3_sign_input {
     const char *method;
-    const char *path;  /* percent-encoded, begins with '/' */
-    const char *query; /* percent-encoded, sorted, each with '='; "" if none */
+    const char *path;                /* percent-encoded, begins with '/' */
+    const char *query;               /* percent-encoded, sorted, each with '='; "" if none */
     const struct s3_header *headers; /* what is signed, sorted by name */
     size_t n_headers;
     const char *payload_sha256; /* hex, or UNSIGNED-PAYLOAD */
@@ -33,7 +33,8 @@ enum amber_rc amber_s3_sign(const struct s3_sign_input *in, struct amber_buf *ou
                             struct amber_err *err) AMBER_MUST_CHECK;
 /* Time of now_us in the form that requests carry. */
 void amber_s3_amz_date(int64_t now_us, char out[S3_AMZ_DATE_LEN]);
-/* "2009-10-12T17:50:30.000Z", as documents have it -> microseconds since 1970; 0 if it isn't one. */
+/* "2009-10-12T17:50:30.000Z", as documents have it -> microseconds since 1970; 0 if it isn't one.
+ */
 int64_t amber_s3_time(const char *text);
 
 struct s3_md5 {

@@ -197,8 +197,8 @@ static enum amber_rc choose_address(struct s3_target *t, const struct amber_s3_c
         return amber_asprintf(&t->root, err, "/%s/", t->bucket);
     }
     const char *scheme_end = strstr(origin, "://") + 3;
-    rc = amber_asprintf(&t->origin, err, "%.*s%s.%s", (int)(scheme_end - origin), origin,
-                        t->bucket, host);
+    rc = amber_asprintf(&t->origin, err, "%.*s%s.%s", (int)(scheme_end - origin), origin, t->bucket,
+                        host);
     if (!rc)
         rc = amber_asprintf(&t->host, err, "%s.%s", t->bucket, host);
     return rc ? rc : amber_strdup("/", &t->root, err);

@@ -83,8 +83,8 @@ static enum amber_rc end_entry(struct listing *l, struct amber_err *err)
 
     l->info = (struct amber_object_info){0};
     if (!amber_s3_decode(l->key) || strncmp(l->key, l->st->target.prefix, prefix) != 0)
-        return amber_fail(err, AMBER_E_CORRUPT, "the server lists \"%.200s\", which wasn't asked for",
-                          l->key);
+        return amber_fail(err, AMBER_E_CORRUPT,
+                          "the server lists \"%.200s\", which wasn't asked for", l->key);
     if (amber_key_check(l->key + prefix, &why)) /* a console's "folder/" among them */
         return AMBER_OK;
     return l->each(l->arg, l->key + prefix, &info, err);
@@ -172,9 +172,9 @@ static enum amber_rc s3_list(struct amber_store *base, const char *prefix,
         if (!rc)
             rc = amber_s3_xml_read(doc.data ? doc.data : "", doc.len, each_text, l, err);
         if (!rc && l->truncated && (!l->token[0] || strcmp(last, l->token) == 0))
-            rc = amber_fail(err, AMBER_E_CORRUPT,
-                            "%s: the server's listing doesn't go on though it says so",
-                            l->st->name);
+            rc =
+                amber_fail(err, AMBER_E_CORRUPT,
+                           "%s: the server's listing doesn't go on though it says so", l->st->name);
     } while (!rc && l->truncated);
     return rc;
 }
@@ -292,7 +292,8 @@ enum amber_rc amber_store_s3_open(const struct amber_store_config *cfg, struct a
     struct s3_store *st;
 
     if (!cfg->path)
-        return amber_fail(err, AMBER_E_INVALID, "S3 storage needs ARCHIVAL_PATH=s3://BUCKET/PREFIX");
+        return amber_fail(err, AMBER_E_INVALID,
+                          "S3 storage needs ARCHIVAL_PATH=s3://BUCKET/PREFIX");
     enum amber_rc rc = amber_calloc(1, sizeof(*st), &st, err);
     if (rc)
         return rc;

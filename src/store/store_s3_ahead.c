@@ -2,14 +2,15 @@
  * store_s3_ahead.c - ranges fetched ahead of those who read an object in order.
  *
  *        next          end
- *   ------|-------------|------->   a lane: what was read | spans, fetched or on their way | not yet
+ *   ------|-------------|------->   a lane: what was read | spans, fetched or on their way | not
+ * yet
  *         <-- window -->
  *
- * A read that goes on where an earlier one ended makes a lane; the window begins at WINDOW_FIRST and
- * doubles each time that half of it was used, up to WINDOW_MAX. Spans have at most SPAN_MAX bytes and
- * come in parallel; a reader waits for the bytes it wants only, not for its span. Reads come a
- * little out of order, since several threads decode: a lane takes what lies within NEAR of it.
- * Random reads make no lane's window, so that they cost exactly what they ask for.
+ * A read that goes on where an earlier one ended makes a lane; the window begins at WINDOW_FIRST
+ * and doubles each time that half of it was used, up to WINDOW_MAX. Spans have at most SPAN_MAX
+ * bytes and come in parallel; a reader waits for the bytes it wants only, not for its span. Reads
+ * come a little out of order, since several threads decode: a lane takes what lies within NEAR of
+ * it. Random reads make no lane's window, so that they cost exactly what they ask for.
  *
  * Memory: AHEAD_MAX for all objects of a store; past it, reads are exact ones.
  */
@@ -49,8 +50,8 @@ static void run_span(struct amber_task *task)
     struct span *s = (struct span *)task;
     struct s3_object *o = s->object;
     struct amber_err err = AMBER_ERR_INIT;
-    struct s3_range r = {.buf = s->data, .len = s->len, .span = s, .stop = &s->stop, .off = s->off,
-                         .object = o};
+    struct s3_range r = {
+        .buf = s->data, .len = s->len, .span = s, .stop = &s->stop, .off = s->off, .object = o};
 
     enum amber_rc rc = __atomic_load_n(&s->stop, __ATOMIC_ACQUIRE)
                            ? amber_fail(&err, AMBER_E_CANCELED, "canceled")

@@ -1,6 +1,6 @@
 /*
- * store_s3_clean.c - uploads that dead processes left: they are no objects and nobody sees them, but
- * their parts take room.
+ * store_s3_clean.c - uploads that dead processes left: they are no objects and nobody sees them,
+ * but their parts take room.
  *
  * All uploads below the store's prefix are listed first and then aborted one by one: an abort while
  * listing would move the pages.

@@ -53,8 +53,8 @@ static enum amber_rc try_range(struct s3_range *r, struct s3_tries *t, struct am
 {
     struct s3_object *o = r->object;
     struct range_try try = {.range = r};
-    struct s3_call c = {.method = "GET", .key = o->key, .on_body = take_range, .arg = &try,
-                        .stop = r->stop};
+    struct s3_call c = {
+        .method = "GET", .key = o->key, .on_body = take_range, .arg = &try, .stop = r->stop};
     struct s3_answer a;
     char range[64];
     uint64_t from = r->off + r->done, last = r->off + r->len - 1;

@@ -1,6 +1,7 @@
 /*
- * test_s3_objects.c - the S3 driver's operations against a real server: objects small and large, names
- * that are taken, every printable byte in a key, uploads that were left, more objects than a page has.
+ * test_s3_objects.c - the S3 driver's operations against a real server: objects small and large,
+ * names that are taken, every printable byte in a key, uploads that were left, more objects than a
+ * page has.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -89,7 +90,8 @@ static void assert_content(const char *key, size_t len)
 
 static void objects_of_all_sizes_come_back(void **state)
 {
-    static const size_t sizes[] = {0, 1, 65535, 65536, 65537, 8U << 20, (8U << 20) + 1, LARGE_BYTES};
+    static const size_t sizes[] = {0,     1,        65535,          65536,
+                                   65537, 8U << 20, (8U << 20) + 1, LARGE_BYTES};
     (void)state;
     for (size_t i = 0; i < amber_countof(sizes); i++) {
         struct amber_err err = AMBER_ERR_INIT;

@@ -77,9 +77,9 @@ static void fake_answer(struct fake_http *f, int fd, const char *request)
         r = &f->routes[i];
         break;
     }
-    int len = asprintf(&text, "HTTP/1.1 %d X\r\n%sContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
-                       r->status, r->headers, strlen(r->body) + r->missing,
-                       strncmp(request, "HEAD", 4) == 0 ? "" : r->body);
+    int len = asprintf(
+        &text, "HTTP/1.1 %d X\r\n%sContent-Length: %zu\r\nConnection: close\r\n\r\n%s", r->status,
+        r->headers, strlen(r->body) + r->missing, strncmp(request, "HEAD", 4) == 0 ? "" : r->body);
     pthread_mutex_unlock(&f->mutex);
     if (len > 0)
         (void)!send(fd, text, (size_t)len, MSG_NOSIGNAL);

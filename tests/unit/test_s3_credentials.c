@@ -22,11 +22,21 @@ static struct fake_http fake;
 static char folder[TEMP_FOLDER_MAX];
 
 static const char *const variables[] = {
-    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE",
-    "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN",
-    "AWS_ROLE_SESSION_NAME", "AWS_ENDPOINT_URL_STS", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_CONFIG_FILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_ENDPOINT_URL_STS",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT",
 };
 
 /* Nothing set, no instance metadata, an empty home. */
@@ -85,8 +95,7 @@ static struct s3_keyring *keyring(const struct amber_s3_config *cfg)
     return k;
 }
 
-static void assert_keys(struct s3_keyring *k, const char *id, const char *secret,
-                        const char *token)
+static void assert_keys(struct s3_keyring *k, const char *id, const char *secret, const char *token)
 {
     struct amber_err err = AMBER_ERR_INIT;
     struct s3_credentials c;
@@ -177,12 +186,17 @@ static void shared_files_give_the_profile(void **state)
 static void web_identity_is_changed_for_keys(void **state)
 {
     static const struct fake_route routes[] = {
-        {.text = "POST / ", .status = 200, .headers = "", .body =
-         "<AssumeRoleWithWebIdentityResponse "
-         "xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleWithWebIdentityResult>"
-         "<Credentials><AccessKeyId>web</AccessKeyId><SecretAccessKey>web/secret</SecretAccessKey>"
-         "<SessionToken>web-token</SessionToken><Expiration>" LATER "</Expiration></Credentials>"
-         "</AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>"}};
+        {.text = "POST / ",
+         .status = 200,
+         .headers = "",
+         .body =
+             "<AssumeRoleWithWebIdentityResponse "
+             "xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleWithWebIdentityResult>"
+             "<Credentials><AccessKeyId>web</AccessKeyId><SecretAccessKey>web/secret</"
+             "SecretAccessKey>"
+             "<SessionToken>web-token</SessionToken><Expiration>" LATER
+             "</Expiration></Credentials>"
+             "</AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>"}};
     (void)state;
     fake_routes(&fake, routes, 1);
     setenv("AWS_WEB_IDENTITY_TOKEN_FILE", write_file("token", "ey.J+/=\n"), 1);
@@ -197,9 +211,11 @@ static void web_identity_is_changed_for_keys(void **state)
 static void refusal_of_the_token_service_is_told(void **state)
 {
     static const struct fake_route routes[] = {
-        {.text = "POST / ", .status = 400, .headers = "", .body =
-         "<ErrorResponse><Error><Code>ExpiredTokenException</Code><Message>Token "
-         "expired</Message></Error></ErrorResponse>"}};
+        {.text = "POST / ",
+         .status = 400,
+         .headers = "",
+         .body = "<ErrorResponse><Error><Code>ExpiredTokenException</Code><Message>Token "
+                 "expired</Message></Error></ErrorResponse>"}};
     (void)state;
     fake_routes(&fake, routes, 1);
     setenv("AWS_WEB_IDENTITY_TOKEN_FILE", write_file("token", "t"), 1);
@@ -230,7 +246,10 @@ static void foreign_address_in_plain_is_not_asked(void **state)
 static const struct fake_route instance_routes[] = {
     {.text = "PUT /latest/api/token ", .status = 200, .headers = "", .body = "session"},
     {.text = "security-credentials/ ", .status = 200, .headers = "", .body = "my-role"},
-    {.text = "security-credentials/my-role ", .status = 200, .headers = "", .body = KEYS("ec2", LATER)},
+    {.text = "security-credentials/my-role ",
+     .status = 200,
+     .headers = "",
+     .body = KEYS("ec2", LATER)},
 };
 
 static void instance_is_asked_within_a_session(void **state)
@@ -261,8 +280,10 @@ static void keys_that_hold_are_looked_up_once(void **state)
 
 static void refused_keys_are_looked_up_anew(void **state)
 {
-    static const struct fake_route first[] = {{.text = "GET /c ", .status = 200, .headers = "", .body = KEYS("one", LATER)}};
-    static const struct fake_route second[] = {{.text = "GET /c ", .status = 200, .headers = "", .body = KEYS("two", LATER)}};
+    static const struct fake_route first[] = {
+        {.text = "GET /c ", .status = 200, .headers = "", .body = KEYS("one", LATER)}};
+    static const struct fake_route second[] = {
+        {.text = "GET /c ", .status = 200, .headers = "", .body = KEYS("two", LATER)}};
     struct s3_credentials refused = {.access_key = "one"};
     (void)state;
     fake_routes(&fake, first, 1);
@@ -282,9 +303,12 @@ static void refused_keys_are_looked_up_anew(void **state)
 
 static void keys_that_have_ended_are_not_used(void **state)
 {
-    static const struct fake_route ended[] = {
-        {.text = "GET /c ", .status = 200, .headers = "", .body = KEYS("old", "2001-01-01T00:00:00Z")}};
-    static const struct fake_route fresh[] = {{.text = "GET /c ", .status = 200, .headers = "", .body = KEYS("new", LATER)}};
+    static const struct fake_route ended[] = {{.text = "GET /c ",
+                                               .status = 200,
+                                               .headers = "",
+                                               .body = KEYS("old", "2001-01-01T00:00:00Z")}};
+    static const struct fake_route fresh[] = {
+        {.text = "GET /c ", .status = 200, .headers = "", .body = KEYS("new", LATER)}};
     (void)state;
     fake_routes(&fake, ended, 1);
     set_url("AWS_CONTAINER_CREDENTIALS_FULL_URI", "/c");

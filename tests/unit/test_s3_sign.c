@@ -15,7 +15,10 @@
 
 #define EMPTY "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define S3_DATE "20130524T000000Z"
-#define S3_HOST {"host", "examplebucket.s3.amazonaws.com"}
+#define S3_HOST                                                                                    \
+    {                                                                                              \
+        "host", "examplebucket.s3.amazonaws.com"                                                   \
+    }
 #define SUITE_DATE "20150830T123600Z"
 
 static void assert_signature(const struct s3_sign_input *in, const char *want_names,
@@ -53,10 +56,8 @@ static struct s3_sign_input s3_example(const char *method, const char *path, con
 
 static void get_of_a_range_has_published_signature(void **state)
 {
-    const struct s3_header h[] = {S3_HOST,
-                                  {"range", "bytes=0-9"},
-                                  {"x-amz-content-sha256", EMPTY},
-                                  {"x-amz-date", S3_DATE}};
+    const struct s3_header h[] = {
+        S3_HOST, {"range", "bytes=0-9"}, {"x-amz-content-sha256", EMPTY}, {"x-amz-date", S3_DATE}};
     struct s3_sign_input in = s3_example("GET", "/test.txt", "", h, amber_countof(h), EMPTY);
 
     (void)state;
@@ -115,22 +116,47 @@ static void test_suite_has_published_signatures(void **state)
 {
     static const struct suite_case cases[] = {
         /* get-vanilla */
-        {"GET", "/", "", {{"host", "example.amazonaws.com"}, {"x-amz-date", SUITE_DATE}}, 2,
-         "host;x-amz-date", "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"},
+        {"GET",
+         "/",
+         "",
+         {{"host", "example.amazonaws.com"}, {"x-amz-date", SUITE_DATE}},
+         2,
+         "host;x-amz-date",
+         "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"},
         /* get-vanilla-query-order-key-case */
-        {"GET", "/", "Param1=value1&Param2=value2",
-         {{"host", "example.amazonaws.com"}, {"x-amz-date", SUITE_DATE}}, 2, "host;x-amz-date",
+        {"GET",
+         "/",
+         "Param1=value1&Param2=value2",
+         {{"host", "example.amazonaws.com"}, {"x-amz-date", SUITE_DATE}},
+         2,
+         "host;x-amz-date",
          "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500"},
         /* get-utf8 */
-        {"GET", "/%E1%88%B4", "", {{"host", "example.amazonaws.com"}, {"x-amz-date", SUITE_DATE}},
-         2, "host;x-amz-date", "8318018e0b0f223aa2bbf98705b62bb787dc9c0e678f255a891fd03141be5d85"},
+        {"GET",
+         "/%E1%88%B4",
+         "",
+         {{"host", "example.amazonaws.com"}, {"x-amz-date", SUITE_DATE}},
+         2,
+         "host;x-amz-date",
+         "8318018e0b0f223aa2bbf98705b62bb787dc9c0e678f255a891fd03141be5d85"},
         /* get-header-value-trim */
-        {"GET", "/", "",
-         {{"host", "example.amazonaws.com"}, {"my-header1", " value1"}, {"my-header2", " \"a   b   c\""}},
-         3, NULL, NULL},
+        {"GET",
+         "/",
+         "",
+         {{"host", "example.amazonaws.com"},
+          {"my-header1", " value1"},
+          {"my-header2", " \"a   b   c\""}},
+         3,
+         NULL,
+         NULL},
         /* post-vanilla */
-        {"POST", "/", "", {{"host", "example.amazonaws.com"}, {"x-amz-date", SUITE_DATE}}, 2,
-         "host;x-amz-date", "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b"},
+        {"POST",
+         "/",
+         "",
+         {{"host", "example.amazonaws.com"}, {"x-amz-date", SUITE_DATE}},
+         2,
+         "host;x-amz-date",
+         "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b"},
     };
 
     (void)state;

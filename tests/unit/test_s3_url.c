@@ -146,8 +146,8 @@ static void every_byte_of_a_key_comes_back(void **state)
     key[255] = '\0';
     assert_int_equal(amber_s3_encode(&out, key, true, &err), AMBER_OK);
     for (const char *s = out.data; *s; s++)
-        assert_non_null(strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~%",
-                               *s));
+        assert_non_null(
+            strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~%", *s));
     assert_true(amber_s3_decode(out.data));
     assert_string_equal(out.data, key);
 }

@@ -64,7 +64,13 @@ static void longer_text_is_cut_to_its_field(void **state)
 static void what_is_no_xml_of_s3_is_corrupt(void **state)
 {
     static const char *const cases[] = {
-        "", "no xml", "<R>", "<R><Id></R>", "<R/><R/>", "<R>\xff\xfe</R>", "<R>&nope;</R>",
+        "",
+        "no xml",
+        "<R>",
+        "<R><Id></R>",
+        "<R/><R/>",
+        "<R>\xff\xfe</R>",
+        "<R>&nope;</R>",
         "<!DOCTYPE R [<!ENTITY a \"aaaaaaaaaa\">]><R>&a;</R>",
         "<!DOCTYPE html><html><body>proxy</body></html>",
         "<a><b><c><d><e><f><g><h><i>9</i></h></g></f></e></d></c></b></a>"};
@@ -110,8 +116,7 @@ static void failure_of_the_callers_ends_the_reading(void **state)
     int n = 0;
 
     (void)state;
-    assert_int_equal(amber_s3_xml_read(doc, strlen(doc), stop_at_two, &n, &err),
-                     AMBER_E_CANCELED);
+    assert_int_equal(amber_s3_xml_read(doc, strlen(doc), stop_at_two, &n, &err), AMBER_E_CANCELED);
     assert_int_equal(n, 2);
     assert_string_equal(err.text, "enough");
 }

@@ -1,6 +1,7 @@
 /*
- * test_store_s3.c - what the driver makes of answers that a real server gives at bad times only: a fake
- * on the loopback interface gives them. (Good ones come from a real server in tests/integration.)
+ * test_store_s3.c - what the driver makes of answers that a real server gives at bad times only: a
+ * fake on the loopback interface gives them. (Good ones come from a real server in
+ * tests/integration.)
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -14,10 +15,12 @@
 #include "fake_http.h"
 
 #define SECRET "hunter2-secret"
-#define PAGE_HEAD "<?xml version=\"1.0\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
+#define PAGE_HEAD                                                                                  \
+    "<?xml version=\"1.0\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
 #define EMPTY_PAGE PAGE_HEAD "<IsTruncated>false</IsTruncated></ListBucketResult>"
 #define ERROR(code, message)                                                                       \
-    "<Error><Code>" code "</Code><Message>" message "</Message><RequestId>req-7</RequestId></Error>"
+    "<Error><Code>" code "</Code><Message>" message "</Message><RequestId>req-7</RequestId></"     \
+                                                    "Error>"
 #define PROBE                                                                                      \
     {                                                                                              \
         .text = "max-keys=1", .status = 200, .headers = "", .body = EMPTY_PAGE                     \
@@ -58,7 +61,7 @@ static int drop_store(void **state)
     (void)state;                                                                                   \
     fake_routes(&fake, routes, amber_countof(routes));                                             \
     if (open_store(false, &err))                                                                   \
-        fail_msg("%s", err.text)
+    fail_msg("%s", err.text)
 
 static void assert_text(const struct amber_err *err, const char *want)
 {
@@ -97,11 +100,13 @@ static void missing_bucket_is_said_at_once(void **state)
 
 static void other_region_is_named(void **state)
 {
-    static const struct fake_route moved = {"", 301, "x-amz-bucket-region: us-west-2\r\n",
-                                            ERROR("PermanentRedirect", "elsewhere"), 0, 0};
+    static const struct fake_route moved = {
+        "", 301, "x-amz-bucket-region: us-west-2\r\n", ERROR("PermanentRedirect", "elsewhere"),
+        0,  0};
     static const struct fake_route malformed = {
-        "", 400, "",
-        "<Error><Code>AuthorizationHeaderMalformed</Code><Region>us-west-2</Region></Error>", 0, 0};
+        "", 400,
+        "", "<Error><Code>AuthorizationHeaderMalformed</Code><Region>us-west-2</Region></Error>",
+        0,  0};
     (void)state;
     assert_open_fails(&moved, AMBER_E_INVALID, "set ARCHIVAL_S3_REGION=us-west-2");
     assert_open_fails(&malformed, AMBER_E_INVALID, "set ARCHIVAL_S3_REGION=us-west-2");
@@ -109,8 +114,9 @@ static void other_region_is_named(void **state)
 
 static void clock_that_is_wrong_is_named(void **state)
 {
-    static const struct fake_route r = {"", 403, "Date: Fri, 01 Jan 2100 00:00:00 GMT\r\n",
-                                        ERROR("RequestTimeTooSkewed", ""), 0, 0};
+    static const struct fake_route r = {
+        "", 403, "Date: Fri, 01 Jan 2100 00:00:00 GMT\r\n", ERROR("RequestTimeTooSkewed", ""),
+        0,  0};
     (void)state;
     assert_open_fails(&r, AMBER_E_DENIED, "s behind the server's; set it (NTP)");
 }
@@ -148,9 +154,12 @@ static void server_that_is_away_fails_unless_it_may_be(void **state)
 static void busy_server_is_asked_again(void **state)
 {
     struct amber_object_info info;
-    WITH({.text = "HEAD /bucket/pre%20fix/a", .status = 200, .headers = "ETag: \"e1\"\r\n",
-          .body = "12345"},
-         {.text = "HEAD /bucket/pre%20fix/a", .status = 503, .headers = "", .body = "", .times = 2});
+    WITH(
+        {.text = "HEAD /bucket/pre%20fix/a",
+         .status = 200,
+         .headers = "ETag: \"e1\"\r\n",
+         .body = "12345"},
+        {.text = "HEAD /bucket/pre%20fix/a", .status = 503, .headers = "", .body = "", .times = 2});
     assert_int_equal(amber_store_stat(st, "a", &info, &err), AMBER_OK);
     assert_int_equal(info.size, 5);
     assert_string_equal(info.version, "e1");
@@ -192,11 +201,15 @@ static enum amber_rc note_key(void *arg, const char *key, const struct amber_obj
 static void listing_goes_on_from_page_to_page(void **state)
 {
     char all[512] = "";
-    WITH({.text = "list-type=2&prefix=pre%20fix%2Fd%2F", .status = 200, .headers = "",
+    WITH({.text = "list-type=2&prefix=pre%20fix%2Fd%2F",
+          .status = 200,
+          .headers = "",
           .body = PAGE_HEAD "<IsTruncated>true</IsTruncated><NextContinuationToken>a/b=</"
                             "NextContinuationToken>" CONTENT("pre%20fix/d/x%2By%0A%26", "7")
                                 CONTENT("pre%20fix/d/", "0") "</ListBucketResult>"},
-         {.text = "continuation-token=a%2Fb%3D&", .status = 200, .headers = "",
+         {.text = "continuation-token=a%2Fb%3D&",
+          .status = 200,
+          .headers = "",
           .body = PAGE_HEAD CONTENT("pre+fix/d/z", "8") "</ListBucketResult>"});
     assert_int_equal(amber_store_list(st, "d", note_key, all, &err), AMBER_OK);
     assert_string_equal(all, "d/x+y\n&=7;d/z=8;");
@@ -205,7 +218,9 @@ static void listing_goes_on_from_page_to_page(void **state)
 static void listing_that_does_not_go_on_is_corrupt(void **state)
 {
     char all[512] = "";
-    WITH({.text = "prefix=pre%20fix%2Fd%2F", .status = 200, .headers = "",
+    WITH({.text = "prefix=pre%20fix%2Fd%2F",
+          .status = 200,
+          .headers = "",
           .body = PAGE_HEAD "<IsTruncated>true</IsTruncated></ListBucketResult>"});
     assert_int_equal(amber_store_list(st, "d", note_key, all, &err), AMBER_E_CORRUPT);
 }
@@ -213,7 +228,9 @@ static void listing_that_does_not_go_on_is_corrupt(void **state)
 static void listing_of_another_prefix_is_corrupt(void **state)
 {
     char all[512] = "";
-    WITH({.text = "prefix=pre%20fix%2Fd%2F", .status = 200, .headers = "",
+    WITH({.text = "prefix=pre%20fix%2Fd%2F",
+          .status = 200,
+          .headers = "",
           .body = PAGE_HEAD CONTENT("other/x", "1") "</ListBucketResult>"});
     assert_int_equal(amber_store_list(st, "d", note_key, all, &err), AMBER_E_CORRUPT);
 }
@@ -240,8 +257,10 @@ static struct amber_object *open_object(void)
 static void small_object_takes_one_request(void **state)
 {
     struct amber_buf out AMBER_AUTO_BUF = AMBER_BUF_INIT(1024);
-    WITH({.text = "GET /bucket/pre%20fix/s ", .status = 206,
-          .headers = "ETag: \"v1\"\r\nContent-Range: bytes 0-4/5\r\n", .body = "small"});
+    WITH({.text = "GET /bucket/pre%20fix/s ",
+          .status = 206,
+          .headers = "ETag: \"v1\"\r\nContent-Range: bytes 0-4/5\r\n",
+          .body = "small"});
     assert_int_equal(amber_store_get(st, "s", &out, &err), AMBER_OK);
     assert_string_equal(out.data, "small");
     assert_int_equal(count_asked("/s HTTP"), 1);
@@ -250,7 +269,9 @@ static void small_object_takes_one_request(void **state)
 static void empty_object_is_read(void **state)
 {
     struct amber_buf out AMBER_AUTO_BUF = AMBER_BUF_INIT(1024);
-    WITH({.text = "GET /bucket/pre%20fix/e ", .status = 416, .headers = "",
+    WITH({.text = "GET /bucket/pre%20fix/e ",
+          .status = 416,
+          .headers = "",
           .body = ERROR("InvalidRange", "")},
          {.text = "HEAD /bucket/pre%20fix/e ", .status = 200, .headers = "", .body = ""});
     assert_int_equal(amber_store_get(st, "e", &out, &err), AMBER_OK);
@@ -260,8 +281,10 @@ static void empty_object_is_read(void **state)
 static void range_is_asked_with_the_etag(void **state)
 {
     char buf[10];
-    WITH(OPENS, {.text = "ange: bytes=66000-66009\r\n", .status = 206,
-                 .headers = "Content-Range: bytes 66000-66009/70000\r\n", .body = "0123456789"});
+    WITH(OPENS, {.text = "ange: bytes=66000-66009\r\n",
+                 .status = 206,
+                 .headers = "Content-Range: bytes 66000-66009/70000\r\n",
+                 .body = "0123456789"});
     struct amber_object *o = open_object();
     assert_int_equal(amber_object_read(o, 66000, buf, 10, &err), AMBER_OK);
     assert_memory_equal(buf, "0123456789", 10);
@@ -273,10 +296,15 @@ static void body_that_is_cut_is_asked_for_from_there_on(void **state)
 {
     char buf[10];
     WITH(OPENS,
-         {.text = "ange: bytes=66000-66009\r\n", .status = 206,
-          .headers = "Content-Range: bytes 66000-66009/70000\r\n", .body = "0123", .missing = 6},
-         {.text = "ange: bytes=66004-66009\r\n", .status = 206,
-          .headers = "Content-Range: bytes 66004-66009/70000\r\n", .body = "456789"});
+         {.text = "ange: bytes=66000-66009\r\n",
+          .status = 206,
+          .headers = "Content-Range: bytes 66000-66009/70000\r\n",
+          .body = "0123",
+          .missing = 6},
+         {.text = "ange: bytes=66004-66009\r\n",
+          .status = 206,
+          .headers = "Content-Range: bytes 66004-66009/70000\r\n",
+          .body = "456789"});
     struct amber_object *o = open_object();
     assert_int_equal(amber_object_read(o, 66000, buf, 10, &err), AMBER_OK);
     assert_memory_equal(buf, "0123456789", 10);
@@ -357,7 +385,10 @@ static void server_without_conditions_is_asked_without(void **state)
     WITH({.text = "HEAD ", .status = 200, .headers = "", .body = "hello"},
          {.text = "HEAD ", .status = 404, .headers = "", .body = "", .times = 1},
          {.text = "PUT ", .status = 200, .headers = "", .body = ""},
-         {.text = "if-none-match", .status = 501, .headers = "", .body = ERROR("NotImplemented", "")});
+         {.text = "if-none-match",
+          .status = 501,
+          .headers = "",
+          .body = ERROR("NotImplemented", "")});
     assert_int_equal(amber_store_put(st, "a", "hello", 5, &err), AMBER_OK);
     assert_int_equal(count_asked("PUT "), 2);
 }
