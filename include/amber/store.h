@@ -55,7 +55,8 @@ struct amber_store_ops {
     void (*close)(struct amber_object *o);
     enum amber_rc (*stat)(struct amber_store *st, const char *key, struct amber_object_info *out,
                           struct amber_err *err);
-    /* Every object below prefix (a folder key without '/', or ""), any order, folders left out. */
+    /* Every object below prefix (a folder key without '/', or ""), any order, folders left out.
+     * With "" those below .amberfs may be left out. */
     enum amber_rc (*list)(struct amber_store *st, const char *prefix,
                           enum amber_rc (*each)(void *arg, const char *key,
                                                 const struct amber_object_info *info,
@@ -150,7 +151,8 @@ enum amber_rc amber_store_stat(struct amber_store *st, const char *key,
                                struct amber_object_info *out, struct amber_err *err)
     AMBER_MUST_CHECK;
 /*
- * Call each for every object below prefix; its failure ends the listing and is returned. A prefix
+ * Call each for every object below prefix ("": in the whole store, where those below .amberfs may be
+ * left out); its failure ends the listing and is returned. A prefix
  * that isn't there has no objects: that is no error. each may use the store.
  * owner   key and info live during the call
  * errors  DENIED, IO, INVALID prefix; what each returned

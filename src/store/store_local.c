@@ -357,6 +357,7 @@ struct listing {
     enum amber_rc (*each)(void *arg, const char *key, const struct amber_object_info *info,
                           struct amber_err *err);
     void *arg;
+    bool whole;                  /* of the whole store: without its own folder */
     char key[AMBER_KEY_MAX + 1]; /* of the folder or entry being looked at */
 };
 
@@ -383,7 +384,8 @@ static enum amber_rc list_entry(struct listing *l, int dir, const char *name, si
         amber_local_fill_info(&sb, &info);
         return l->each(l->arg, l->key, &info, err);
     }
-    if (!S_ISDIR(sb.st_mode) || is_hidden_folder(l->key))
+    if (!S_ISDIR(sb.st_mode) || is_hidden_folder(l->key) ||
+        (l->whole && strcmp(l->key, STORE_META_DIR) == 0))
         return AMBER_OK;
     int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
@@ -429,7 +431,7 @@ static enum amber_rc local_list(struct amber_store *base, const char *prefix,
                                                       struct amber_err *err),
                                 void *arg, struct amber_err *err)
 {
-    struct listing l = {.st = local(base), .each = each, .arg = arg};
+    struct listing l = {.st = local(base), .each = each, .arg = arg, .whole = !*prefix};
     struct amber_err walk_err = AMBER_ERR_INIT;
     size_t len = strlen(prefix);
     int fd = -1;

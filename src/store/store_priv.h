@@ -6,6 +6,8 @@
 
 #include "amber/store.h"
 
+/* Folder of amberfs' own objects. */
+#define STORE_META_DIR ".amberfs"
 /* Folder of the local driver's unfinished files; reserved in every store. */
 #define STORE_TMP_DIR ".amberfs/tmp"
 

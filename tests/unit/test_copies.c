@@ -268,7 +268,7 @@ static void listing_is_the_union(void **state)
     FX_OK(amber_store_put(amber_copies_store(c->fx[0].st, 1), "only/there", "x", 1, &err));
     FX_OK(amber_store_put(c->fx[0].st, "only/here", "x", 1, &err));
     FX_OK(amber_store_list(c->fx[0].st, "", count_key, &n, &err));
-    assert_int_equal(n, 6); /* archive, overlay, manifest, marker and these */
+    assert_int_equal(n, 3); /* the archive and these; what is below .amberfs has its own listing */
     FX_OK(amber_store_stat(c->fx[0].st, "only/there", &info, &err));
     assert_int_equal(amber_store_stat(amber_copies_store(c->fx[0].st, 1), "only/here", &info, &err),
                      AMBER_E_NOT_FOUND);
@@ -276,7 +276,7 @@ static void listing_is_the_union(void **state)
     n = 0;
     c->plan[0].fail_nth = c->plan[0].n_ops + 1;
     FX_OK(amber_store_list(c->fx[0].st, "", count_key, &n, &err));
-    assert_int_equal(n, 5);
+    assert_int_equal(n, 2);
     c->plan[0].fail_nth = c->plan[0].n_ops + 1;
     c->plan[1].fail_nth = c->plan[1].n_ops + 1;
     assert_int_equal(amber_store_list(c->fx[0].st, "", count_key, &n, &err), AMBER_E_NET);
