@@ -91,6 +91,12 @@ enum amber_rc amber_catalog_names(struct amber_pg *pg, const char *run_id,
                                                         struct amber_err *err),
                                   void *arg, struct amber_err *err) AMBER_MUST_CHECK;
 
+/* All names that runs of a store have reserved, whatever became of them. */
+enum amber_rc amber_catalog_names_of_store(struct amber_pg *pg, const char *store_id,
+                                           enum amber_rc (*each)(void *arg, const char *logical,
+                                                                 struct amber_err *err),
+                                           void *arg, struct amber_err *err) AMBER_MUST_CHECK;
+
 /* All archives of a store, or of one run (run_id not NULL), ordered by logical name. */
 enum amber_rc amber_catalog_archives(struct amber_pg *pg, const char *store_id, const char *run_id,
                                      enum amber_rc (*each)(void *arg,

@@ -14,6 +14,7 @@ struct amber_context {
     struct amber_store *store; /* borrowed */
     struct amber_pool *pool;   /* borrowed */
     struct amber_cache *cache; /* borrowed */
+    struct amber_foreign *foreign; /* borrowed; files of other programs */
     const char *conninfo;      /* "" or NULL: libpq's PG* */
     enum amber_codec_kind codec;
     int level;
@@ -46,6 +47,9 @@ struct amber_entry_list {
     size_t n, cap;
 };
 void amber_entry_list_clear(struct amber_entry_list *l);
+/* The entry's strings are copied. errors NOMEM */
+enum amber_rc amber_entry_list_add(struct amber_entry_list *l, const struct amber_tree_entry *e,
+                                   struct amber_err *err) AMBER_MUST_CHECK;
 /* From the catalog: what it has committed. */
 enum amber_rc amber_entries_from_catalog(const struct amber_context *ctx, struct amber_pg *pg,
                                          const char *store_id, struct amber_entry_list *out,
@@ -76,6 +80,40 @@ enum amber_rc amber_entries_from_markers(const struct amber_context *ctx,
 enum amber_rc amber_documents_check(const struct amber_context *ctx,
                                     void (*fault)(void *arg, const struct amber_err *why),
                                     void *arg, struct amber_err *err) AMBER_MUST_CHECK;
+/*
+ * Files of other programs: what the store lists minus what amberfs wrote.
+ *
+ * List the store first and read the catalog or the markers afterwards, so that whatever amberfs had
+ * written by then is known as its own. Names that begin with a dot, in any folder, are left out.
+ */
+struct amber_stored {
+    char *key; /* owned */
+    uint64_t size;
+    int64_t mtime_us;
+};
+struct amber_elsewhere {
+    struct amber_stored *items; /* owned */
+    size_t n, cap;
+};
+void amber_elsewhere_clear(struct amber_elsewhere *e);
+enum amber_rc amber_elsewhere_copy(const struct amber_elsewhere *e, struct amber_elsewhere *out,
+                                   struct amber_err *err) AMBER_MUST_CHECK;
+/* The same number for the same files with the same sizes and times. */
+uint64_t amber_elsewhere_digest(const struct amber_elsewhere *e);
+/* out is cleared first. errors as amber_store_list */
+enum amber_rc amber_elsewhere_list(const struct amber_context *ctx, struct amber_elsewhere *out,
+                                   struct amber_err *err) AMBER_MUST_CHECK;
+/*
+ * Add those of e to l, which has all that may be shown of ours, under names that are free
+ * (docs/foreign.md). What a run wrote that didn't commit stays hidden: with a database by the names
+ * that runs reserved; without one (pg NULL), in a store that amberfs writes to, by the header that
+ * its archives begin with, and plain .json files, which have none, are hidden all.
+ * errors  as the database's and the store's
+ */
+enum amber_rc amber_elsewhere_add(const struct amber_context *ctx, struct amber_pg *pg,
+                                  const char *store_id, const struct amber_elsewhere *e,
+                                  struct amber_entry_list *l, struct amber_err *err)
+    AMBER_MUST_CHECK;
 /* The entry with this logical name or store key (a leading mount path or "./" is not looked at);
  * NULL if there is none. */
 const struct amber_tree_entry *amber_entries_find(const struct amber_entry_list *l,

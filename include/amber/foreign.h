@@ -46,6 +46,14 @@ const char *amber_foreign_fault(const struct amber_reader *r);
 /* The version of the object (amber_object_info) that the reader reads. */
 const char *amber_foreign_version(const struct amber_reader *r);
 
+/*
+ * Decode a file from the medium, from start to end, whatever index there is.
+ * errors  CORRUPT what is wrong, and how much could be read; else as amber_foreign_open
+ */
+enum amber_rc amber_foreign_verify(struct amber_foreign *f, const char *key,
+                                   uint64_t *out_raw_bytes,
+                                   struct amber_err *err) AMBER_MUST_CHECK;
+
 /* Whether an object begins as archives of amberfs do: header units, which no other program makes.
  * errors as amber_object_open */
 enum amber_rc amber_foreign_is_ours(struct amber_store *store, const char *key, bool *out,

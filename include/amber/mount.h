@@ -17,6 +17,7 @@
 #include <sys/types.h>
 
 #include "amber/cancel.h"
+#include "amber/foreign.h"
 #include "amber/reader.h"
 #include "amber/tree.h"
 
@@ -92,6 +93,7 @@ struct amber_mount_config {
     struct amber_store *store;
     struct amber_tree *tree;
     struct amber_cache *cache;
+    struct amber_foreign *foreign; /* NULL: the tree has no such entries */
     const struct amber_mount_ops *ops;
     void *arg;
 };

@@ -13,12 +13,20 @@
 #include "amber/err.h"
 #include "amber/mem.h"
 
+/* Who wrote a file, and so how it is read. */
+enum amber_tree_form {
+    AMBER_TREE_OURS,    /* amberfs: by its manifest */
+    AMBER_TREE_FOREIGN, /* another program, decoded: by an index (foreign.h), which gives its size */
+    AMBER_TREE_PLAIN,   /* another program, shown as it is */
+};
+
 /* What the tree must know to answer lookup, getattr and readdir. All strings are copied. */
 struct amber_tree_entry {
     const char *path;         /* logical name */
     const char *key;          /* store key of the archive */
     const char *manifest_key; /* NULL: the manifest is missing, reads give EIO until rebuilt */
-    uint64_t size;            /* raw bytes */
+    enum amber_tree_form form;
+    uint64_t size;            /* raw bytes; FOREIGN: 0 until amber_tree_found */
     uint64_t stored_size;
     uint64_t rows;
     int64_t mtime_us;
@@ -63,6 +71,8 @@ struct amber_node {
     uint64_t ino;
     bool is_folder;
     const struct amber_tree_entry *entry; /* archives; valid until amber_tree_free */
+    uint64_t size, stored_size;           /* archives: the entry's, or as found since */
+    bool sized;                           /* archives: size is known */
     int64_t mtime_us;                     /* folders: at first their newest entry's, later the
                                              time of the last change of their listing */
 };
@@ -70,6 +80,15 @@ bool amber_tree_lookup(struct amber_tree *t, uint64_t parent, const char *name,
                        struct amber_node *out);
 /* Also finds what is gone from the listings: an open file outlives its name. */
 bool amber_tree_get(struct amber_tree *t, uint64_t ino, struct amber_node *out);
+/* What opening another program's file found it to be. */
+struct amber_tree_found {
+    uint64_t size, stored_size;
+    uint64_t version; /* not 0; another one: other content */
+};
+/* Note it for inode ino, whose entry was handed out. Returns whether it is other content than was
+ * opened under that inode before, or than was listed: whoever believes what was must be told. */
+bool amber_tree_found(struct amber_tree *t, uint64_t ino, const struct amber_tree_entry *entry,
+                      const struct amber_tree_found *found);
 /* The entry with this logical name. */
 bool amber_tree_find(struct amber_tree *t, const char *path, struct amber_node *out);
 /* The entries whose last path component is name; calls each, without a lock held, until it

@@ -12,6 +12,7 @@
 
 #include "amber/cancel.h"
 #include "amber/disk_cache.h"
+#include "amber/foreign.h"
 #include "amber/log.h"
 #include "amber/mount.h"
 #include "amber/reader.h"
@@ -58,6 +59,31 @@ static void open_disk_cache(struct app *app)
     amber_cache_use_disk(app->cache, app->disk_cache);
 }
 
+static enum amber_rc open_foreign(struct app *app, struct amber_err *err)
+{
+    struct amber_foreign_config cfg = {
+        .store = app->store,
+        .store_name = app->cfg.path,
+        .cache_path = app->cfg.cache_path,
+        .disk_bytes = app->cfg.cache_disk_bytes,
+        .memory_bytes = app->cfg.cache_bytes,
+    };
+    return amber_foreign_new(&cfg, &app->foreign, err);
+}
+
+enum amber_rc amber_app_entries(struct app *app, struct amber_entry_list *out,
+                                struct amber_err *err)
+{
+    struct amber_elsewhere elsewhere = {0};
+    enum amber_rc rc = amber_elsewhere_list(&app->ctx, &elsewhere, err);
+    if (!rc)
+        rc = amber_entries_from_markers(&app->ctx, out, err);
+    if (!rc)
+        rc = amber_elsewhere_add(&app->ctx, NULL, NULL, &elsewhere, out, err);
+    amber_elsewhere_clear(&elsewhere);
+    return rc;
+}
+
 enum amber_rc amber_app_open(struct app *app, bool read_only, bool create, int dir_fd,
                              struct amber_err *err)
 {
@@ -72,6 +98,8 @@ enum amber_rc amber_app_open(struct app *app, bool read_only, bool create, int d
         rc = amber_pool_new(amber_cpu_count(), &app->pool, err);
     if (!rc)
         rc = amber_cache_new(app->cfg.cache_bytes, app->pool, &app->cache, err);
+    if (!rc)
+        rc = open_foreign(app, err);
     if (rc)
         return rc;
     open_disk_cache(app);
@@ -79,6 +107,7 @@ enum amber_rc amber_app_open(struct app *app, bool read_only, bool create, int d
         .store = app->store,
         .pool = app->pool,
         .cache = app->cache,
+        .foreign = app->foreign,
         .conninfo = app->cfg.database_url,
         .codec = app->cfg.compression,
         .level = app->cfg.compression_level,
@@ -130,6 +159,7 @@ enum amber_rc amber_app_jobs(const struct app *app, struct amber_jobs **out, str
 
 void amber_app_close(struct app *app)
 {
+    amber_foreign_free(app->foreign);
     amber_cache_free(app->cache);
     amber_disk_cache_free(app->disk_cache);
     amber_pool_free(app->pool);

@@ -18,6 +18,7 @@ struct app {
     struct amber_store *store;
     struct amber_pool *pool;
     struct amber_cache *cache;
+    struct amber_foreign *foreign;
     struct amber_disk_cache *disk_cache; /* NULL: the store isn't remote, or there is no room */
     struct amber_context ctx; /* its members are the app's */
 };
@@ -28,6 +29,10 @@ enum amber_rc amber_app_configure(struct app *app, struct amber_err *err) AMBER_
  * folder when a mount covers it, or -1. */
 enum amber_rc amber_app_open(struct app *app, bool read_only, bool create, int dir_fd,
                              struct amber_err *err) AMBER_MUST_CHECK;
+/* All archives without a database: ours by their markers, then other programs' files. out is empty
+ * before. errors as the store's */
+enum amber_rc amber_app_entries(struct app *app, struct amber_entry_list *out,
+                                struct amber_err *err) AMBER_MUST_CHECK;
 /* The jobs file or the built-in jobs. Every finding is printed to stderr. *out is malloc'ed. */
 enum amber_rc amber_app_jobs(const struct app *app, struct amber_jobs **out, struct amber_err *err)
     AMBER_MUST_CHECK;

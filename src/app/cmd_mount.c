@@ -289,6 +289,7 @@ static enum amber_rc start(struct daemon *d, struct amber_err *err)
         .store = app->store,
         .tree = d->tree,
         .cache = app->cache,
+        .foreign = app->foreign,
         .ops = &amber_service_ops,
         .arg = d->service,
     };

@@ -10,9 +10,13 @@
 #include <unistd.h>
 
 #include "amber/calendar.h"
+#include "amber/foreign.h"
+#include "amber/log.h"
 #include "amber/reader.h"
 #include "app.h"
 #include "archives.h"
+
+#define PLAIN_BYTES (1U << 20)
 
 static enum amber_rc write_all(const char *data, size_t len, struct amber_err *err)
 {
@@ -49,13 +53,40 @@ static enum amber_rc cat_reader(struct amber_reader *r, struct amber_err *err)
     return rc;
 }
 
+/* Another program's file, as it is. */
+static enum amber_rc cat_plain(struct app *app, const struct amber_tree_entry *e,
+                               struct amber_err *err)
+{
+    struct amber_object *o;
+    struct amber_object_info info;
+    AMBER_AUTO_FREE char *buf = malloc(PLAIN_BYTES);
+    if (!buf)
+        return amber_fail_nomem(err, "reading", PLAIN_BYTES);
+    enum amber_rc rc = amber_object_open(app->store, e->key, AMBER_OPEN_CACHED, &o, &info, err);
+    if (rc)
+        return rc;
+    for (uint64_t off = 0; !rc && off < info.size;) {
+        size_t n = info.size - off < PLAIN_BYTES ? (size_t)(info.size - off) : PLAIN_BYTES;
+        rc = amber_object_read(o, off, buf, n, err);
+        if (!rc)
+            rc = write_all(buf, n, err);
+        off += n;
+    }
+    amber_object_close(o);
+    return rc;
+}
+
 static enum amber_rc cat_entry(struct app *app, const struct amber_tree_entry *e,
                                struct amber_err *err)
 {
     struct amber_manifest m = {0};
     struct amber_reader *r = NULL;
-    enum amber_rc rc = amber_archive_manifest(app->store, e, &m, err);
-    if (!rc)
+    enum amber_rc rc = AMBER_OK;
+    if (e->form == AMBER_TREE_PLAIN)
+        return cat_plain(app, e, err);
+    if (e->form == AMBER_TREE_FOREIGN)
+        rc = amber_foreign_open(app->foreign, e->key, app->cache, &r, err);
+    else if (!(rc = amber_archive_manifest(app->store, e, &m, err)))
         rc = amber_reader_open(app->store, &m.archive, app->cache, &r, err);
     if (!rc)
         rc = cat_reader(r, err);
@@ -97,7 +128,7 @@ int amber_cmd_cat(struct app *app)
     struct amber_entry_list list = {0};
     enum amber_rc rc = AMBER_OK;
     if (!mounted && !(rc = amber_app_open(app, true, false, -1, &err)))
-        rc = amber_entries_from_markers(&app->ctx, &list, &err);
+        rc = amber_app_entries(app, &list, &err);
     for (size_t i = 0; !rc && i < app->opt->n_args; i++) {
         const struct amber_tree_entry *e = NULL;
         if (mounted)
@@ -182,6 +213,22 @@ static enum amber_rc list_mounted(const char *root, const char *rel, struct tota
     return rc;
 }
 
+/* Of another program's archive: known once it is indexed, which is done now. */
+static uint64_t raw_size(struct app *app, const struct amber_tree_entry *e)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    struct amber_reader *r;
+    if (e->form != AMBER_TREE_FOREIGN)
+        return e->size;
+    if (amber_foreign_open(app->foreign, e->key, app->cache, &r, &err)) {
+        amber_warn("%s", err.text);
+        return 0;
+    }
+    uint64_t size = amber_reader_size(r);
+    amber_reader_close(r);
+    return size;
+}
+
 static int compare_entries(const void *a, const void *b)
 {
     const struct amber_tree_entry *x = a, *y = b;
@@ -199,12 +246,12 @@ int amber_cmd_list(struct app *app)
     if (mounted) {
         rc = list_mounted(mounted, "", &t, json, &err);
     } else if (!(rc = amber_app_open(app, true, false, -1, &err)) &&
-               !(rc = amber_entries_from_markers(&app->ctx, &list, &err))) {
+               !(rc = amber_app_entries(app, &list, &err))) {
         if (list.n)
             qsort(list.items, list.n, sizeof(*list.items), compare_entries);
         for (size_t i = 0; i < list.n; i++)
-            print_line(&t, list.items[i].path, list.items[i].rows, list.items[i].size,
-                       list.items[i].stored_size, json);
+            print_line(&t, list.items[i].path, list.items[i].rows,
+                       raw_size(app, &list.items[i]), list.items[i].stored_size, json);
     }
     amber_entry_list_clear(&list);
     if (rc)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "amber/calendar.h"
+#include "amber/foreign.h"
 #include "amber/log.h"
 #include "amber/verify.h"
 #include "app.h"
@@ -24,11 +25,38 @@ static void show_progress(void *arg, uint64_t done)
 
 /* What was looked at, and what came of it. */
 struct tally {
-    size_t archives, damaged, unchecked;
+    size_t archives, foreign, damaged, unchecked;
 };
+
+static void print_fault(const struct amber_tree_entry *e, const struct amber_err *err,
+                        struct tally *n)
+{
+    bool damage = amber_rc_damage(err->code);
+    *(damage ? &n->damaged : &n->unchecked) += 1;
+    printf("%s %s: %s\n", damage ? "FAILED " : "UNKNOWN", e->path, err->text);
+}
+
+/* Another program's file: that it decodes, or can be read, to its end. */
+static void verify_foreign(struct app *app, const struct amber_tree_entry *e, struct tally *n)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    uint64_t raw = e->size;
+    n->foreign++;
+    if (e->form == AMBER_TREE_PLAIN)
+        return; /* nothing says what it must be */
+    if (amber_foreign_verify(app->foreign, e->key, &raw, &err))
+        print_fault(e, &err, n);
+    else if (!app->opt->quiet)
+        printf("ok      %s: not amberfs's, decodes to %llu bytes\n", e->path,
+               (unsigned long long)raw);
+}
 
 static void verify_one(struct app *app, const struct amber_tree_entry *e, struct tally *n)
 {
+    if (e->form != AMBER_TREE_OURS) {
+        verify_foreign(app, e, n);
+        return;
+    }
     struct amber_err err = AMBER_ERR_INIT;
     struct amber_manifest m = {0};
     struct amber_verify_report r = {0};
@@ -43,8 +71,7 @@ static void verify_one(struct app *app, const struct amber_tree_entry *e, struct
     amber_meter_end(&shown.meter);
     n->archives++;
     if (rc) {
-        *(amber_rc_damage(rc) ? &n->damaged : &n->unchecked) += 1;
-        printf("%s %s: %s\n", amber_rc_damage(rc) ? "FAILED " : "UNKNOWN", e->path, err.text);
+        print_fault(e, &err, n);
         if (r.bad_blocks)
             printf("        %llu of %llu blocks are damaged; the first: %s\n",
                    (unsigned long long)r.bad_blocks, (unsigned long long)r.blocks, r.first_fault);
@@ -86,7 +113,10 @@ static void verify_all(struct app *app, const struct amber_entry_list *list, str
         amber_app_fail(&err);
         n->unchecked++;
     }
-    printf("%zu archives verified, %zu damaged", n->archives, n->damaged);
+    printf("%zu archives verified", n->archives);
+    if (n->foreign)
+        printf(", %zu files of other programs", n->foreign);
+    printf(", %zu damaged", n->damaged);
     if (n->unchecked)
         printf(", %zu could not be checked", n->unchecked);
     putchar('\n');
@@ -112,7 +142,7 @@ int amber_cmd_verify(struct app *app)
     struct amber_entry_list list = {0};
     struct tally n = {0};
     if (amber_app_open(app, true, false, -1, &err) ||
-        amber_entries_from_markers(&app->ctx, &list, &err))
+        amber_app_entries(app, &list, &err))
         return amber_app_fail(&err);
     if (app->opt->all || !app->opt->n_args)
         verify_all(app, &list, &n);

@@ -144,25 +144,47 @@ static void trim(struct amber_foreign *f, uint64_t written)
         amber_warn("%s", err.text);
 }
 
-static enum amber_rc make_index(struct amber_foreign *f, const char *key, const char *name,
-                                struct amber_object *object, const struct amber_object_info *info,
-                                struct amber_part *out, struct amber_err *err)
+/* Decode the file, when it is our turn. dir NULL: to check it. */
+static enum amber_rc build(struct amber_foreign *f, const char *key, const char *name,
+                           struct amber_cache_dir *dir, struct amber_object *object,
+                           const struct amber_object_info *info, struct amber_part *out,
+                           struct amber_err *err)
 {
-    int64_t begun = amber_mono_us();
+    uint64_t written = 0;
+    struct amber_part p = {0};
+    enum amber_rc rc = amber_strdup(key, &p.key, err);
 
+    if (rc)
+        return rc;
     pthread_mutex_lock(&f->mutex);
     while (f->n_builds >= f->max_builds)
         pthread_cond_wait(&f->free_slot, &f->mutex);
     f->n_builds++;
     pthread_mutex_unlock(&f->mutex);
-    uint64_t written = 0;
-    enum amber_rc rc = amber_foreign_build(f, key, name, object, info, out, &written, err);
+    rc = amber_foreign_build(f, dir, name, object, info, &p, &written, err);
     pthread_mutex_lock(&f->mutex);
     f->n_builds--;
     pthread_cond_signal(&f->free_slot);
     pthread_mutex_unlock(&f->mutex);
     if (written > 0)
         trim(f, written);
+    if (!rc)
+        *out = p;
+    else
+        amber_part_clear(&p);
+    return rc;
+}
+
+static enum amber_rc make_index(struct amber_foreign *f, const char *key, const char *name,
+                                struct amber_object *object, const struct amber_object_info *info,
+                                struct amber_part *out, struct amber_err *err)
+{
+    int64_t begun = amber_mono_us();
+    struct amber_cache_dir *dir;
+    enum amber_rc rc = amber_foreign_dir(f, &dir, err);
+
+    if (!rc)
+        rc = build(f, key, name, dir, object, info, out, err);
     if (rc)
         return amber_wrap(err, "%s can't be indexed", key);
     if (out->foreign->fault)
@@ -170,6 +192,25 @@ static enum amber_rc make_index(struct amber_foreign *f, const char *key, const 
     amber_debug("%s: indexed, %" PRIu64 " bytes of text in %zu blocks, %" PRId64 " ms", key,
                 out->raw_bytes, out->n_blocks, (amber_mono_us() - begun) / 1000);
     return AMBER_OK;
+}
+
+enum amber_rc amber_foreign_verify(struct amber_foreign *f, const char *key,
+                                   uint64_t *out_raw_bytes, struct amber_err *err)
+{
+    struct amber_object_info info;
+    struct amber_object *o = NULL;
+    struct amber_part p = {0};
+    enum amber_rc rc = amber_object_open(f->store, key, AMBER_OPEN_MEDIUM, &o, &info, err);
+
+    if (!rc)
+        rc = build(f, key, "", NULL, o, &info, &p, err);
+    amber_object_close(o);
+    if (!rc && p.foreign->fault)
+        rc = amber_fail(err, AMBER_E_CORRUPT, "%s", p.foreign->fault);
+    if (!rc)
+        *out_raw_bytes = p.raw_bytes;
+    amber_part_clear(&p);
+    return rc;
 }
 
 enum amber_rc amber_foreign_again(const struct amber_part *p, struct amber_err *err)

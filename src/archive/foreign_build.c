@@ -140,17 +140,19 @@ enum amber_rc amber_foreign_push(struct foreign_build *b, enum foreign_how how, 
 
     amber_fast_digest(b->out, raw_len, &check);
     f.raw_check = check.lo;
-    if (how == FOREIGN_COPY) {
+    if (!b->dir) {
+        rc = AMBER_OK; /* nothing is kept */
+    } else if (how == FOREIGN_COPY) {
         rc = copy_record(b, raw_len, &k, &f, err);
     } else {
         k.stored_len = (uint32_t)(end - b->block_pos);
         rc = amber_sha256(b->in + b->block_pos, k.stored_len, &k.sha256, err);
     }
-    if (!rc && how == FOREIGN_WINDOW)
+    if (!rc && how == FOREIGN_WINDOW && b->dir)
         rc = window_record(b, record, window_len, &f, err);
     if (!rc)
         rc = add_block(b, &k, &f, err);
-    if (rc || how != FOREIGN_COPY)
+    if (rc || how != FOREIGN_COPY || !b->dir)
         return rc;
     amber_foreign_record_name(b->part.foreign, how, b->part.n_blocks - 1, name);
     return put_record(b, name, &b->copy, err);
@@ -238,22 +240,20 @@ static enum amber_rc put_document(struct foreign_build *b, struct amber_err *err
     return put_record(b, name, &doc, err);
 }
 
-enum amber_rc amber_foreign_build(struct amber_foreign *f, const char *key, const char *name,
-                                  struct amber_object *object, const struct amber_object_info *info,
-                                  struct amber_part *out, uint64_t *out_written,
-                                  struct amber_err *err)
+enum amber_rc amber_foreign_build(struct amber_foreign *f, struct amber_cache_dir *dir,
+                                  const char *name, struct amber_object *object,
+                                  const struct amber_object_info *info, struct amber_part *out,
+                                  uint64_t *out_written, struct amber_err *err)
 {
-    struct foreign_build b AMBER_CLEANUP(build_clear) = {.f = f, .object = object};
-    enum amber_rc rc = amber_foreign_dir(f, &b.dir, err);
+    struct foreign_build b AMBER_CLEANUP(build_clear) = {.f = f, .dir = dir, .object = object};
+    enum amber_rc rc = begin(&b, out->key, name, info, err);
 
-    if (!rc)
-        rc = begin(&b, key, name, info, err);
     if (!rc)
         rc = b.part.codec == AMBER_CODEC_GZIP ? amber_foreign_gzip(&b, err)
                                               : amber_foreign_zstd(&b, err);
     if (!rc)
         rc = check_unchanged(&b, err);
-    if (!rc)
+    if (!rc && dir)
         rc = put_document(&b, err);
     *out_written = b.written;
     if (rc)

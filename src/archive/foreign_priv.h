@@ -90,7 +90,7 @@ void amber_foreign_record_name(const struct amber_foreign_part *p, enum foreign_
 /* ---- foreign_build.c ---- */
 struct foreign_build {
     struct amber_foreign *f;
-    struct amber_cache_dir *dir;
+    struct amber_cache_dir *dir; /* NULL: nothing is kept, the file is only checked */
     struct amber_object *object;
     struct amber_part part; /* owned; grows */
     size_t blocks_cap, foreign_cap;
@@ -130,12 +130,12 @@ enum amber_rc amber_foreign_damaged(struct foreign_build *b, size_t at, const ch
 /* Decode b's file into blocks. A damaged file is no error. */
 enum amber_rc amber_foreign_gzip(struct foreign_build *b, struct amber_err *err) AMBER_MUST_CHECK;
 enum amber_rc amber_foreign_zstd(struct foreign_build *b, struct amber_err *err) AMBER_MUST_CHECK;
-/* Make the index of an open object and write it; out is cleared first. *out_written: bytes that
- * went to the cache folder, also if it fails. */
-enum amber_rc amber_foreign_build(struct amber_foreign *f, const char *key, const char *name,
-                                  struct amber_object *object, const struct amber_object_info *info,
-                                  struct amber_part *out, uint64_t *out_written,
-                                  struct amber_err *err) AMBER_MUST_CHECK;
+/* Make the index of an open object and write it to dir, if that isn't NULL. out: has the key; is
+ * replaced. *out_written: bytes that went there, also if it fails. */
+enum amber_rc amber_foreign_build(struct amber_foreign *f, struct amber_cache_dir *dir,
+                                  const char *name, struct amber_object *object,
+                                  const struct amber_object_info *info, struct amber_part *out,
+                                  uint64_t *out_written, struct amber_err *err) AMBER_MUST_CHECK;
 
 /* ---- foreign_load.c ---- */
 /* Block i's text, raw_len bytes, verified. errors as amber_source_fetch; CORRUPT also what isn't as

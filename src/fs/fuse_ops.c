@@ -134,6 +134,8 @@ static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     int fault = amber_node_lookup(m, &p, name, &n);
     if (fault)
         fuse_reply_err(req, fault);
+    else if (amber_foreign_unsized(&n))
+        amber_foreign_lookup(m, req, &n);
     else
         amber_reply_node(m, req, &n);
 }
@@ -167,6 +169,10 @@ static void do_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     (void)fi;
     if (!get_node(req, ino, &n))
         return;
+    if (amber_foreign_unsized(&n)) {
+        amber_foreign_getattr(m, req, &n);
+        return;
+    }
     amber_node_stat(m, &n, &st);
     fuse_reply_attr(req, &st, amber_node_timeout(&n));
 }
@@ -288,6 +294,9 @@ static void do_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         fuse_reply_err(req, writing ? EBUSY : EACCES); /* its one writer is there */
     else if (writing && amber_node_refusal(n.kind) == EROFS)
         fuse_reply_err(req, EROFS);
+    else if ((n.kind == NODE_ARCHIVE || n.kind == NODE_RAW_ARCHIVE) &&
+             n.tree.entry->form != AMBER_TREE_OURS)
+        amber_foreign_file_open(m, req, &n, fi);
     else if (n.kind == NODE_ARCHIVE)
         amber_archive_open(m, req, &n, fi);
     else if (n.kind == NODE_RAW_ARCHIVE)

@@ -30,6 +30,7 @@ struct archive {
     struct archive *idle_prev, *idle_next; /* while refs is 0 */
     unsigned refs;                         /* guarded by the table's mutex */
     bool loading;
+    atomic_bool gone; /* its file was changed: not in the table any more, gives no more bytes */
     struct amber_err fault; /* why loading failed; code OK: it didn't */
     struct amber_reader *reader;
     char *table; /* owned */
@@ -151,6 +152,8 @@ static enum amber_rc load(struct amber_mount *m, struct archive *a, struct amber
     const struct amber_tree_entry *e = a->entry;
     AMBER_CLEANUP(manifest_clear_p) struct amber_manifest mf = {0};
     struct amber_sha256 expected;
+    if (e->form == AMBER_TREE_FOREIGN)
+        return amber_foreign_open(m->cfg.foreign, e->key, m->cfg.cache, &a->reader, err);
     if (!e->manifest_key)
         return amber_fail(err, AMBER_E_CORRUPT,
                           "its manifest is missing; make it anew with: amberfs rebuild-manifest %s",
@@ -205,11 +208,56 @@ static enum amber_rc drop_failed(struct archive *a, struct amber_err *err)
     return err->code;
 }
 
+/* Take the archives of this file with another version off the table, into a list of those that nobody
+ * uses. Under the mutex. */
+static struct archive *take_changed(struct archive_table *t, const struct amber_tree_entry *entry,
+                                    const char *version)
+{
+    struct archive *unused = NULL;
+    for (size_t i = 0; i < BUCKETS; i++) {
+        for (struct archive *a = t->buckets[i], *next; a; a = next) {
+            next = a->next_bucket;
+            if (a->loading || a->entry->form != AMBER_TREE_FOREIGN ||
+                strcmp(a->entry->key, entry->key) != 0 ||
+                strcmp(amber_foreign_version(a->reader), version) == 0)
+                continue;
+            unlink_bucket(t, a);
+            atomic_store(&a->gone, true);
+            if (a->refs == 0) {
+                idle_remove(t, a);
+                a->idle_next = unused;
+                unused = a;
+            }
+        }
+    }
+    return unused;
+}
+
+/* Another program may have changed its file since it was opened: then it is opened anew, and who had
+ * it open before gets no more of it, since the kernel keeps the pages of both together. */
+static void drop_changed(struct amber_mount *m, const struct amber_tree_entry *entry)
+{
+    struct archive_table *t = m->archives;
+    struct amber_err err = AMBER_ERR_INIT;
+    struct amber_object_info info;
+    if (entry->form != AMBER_TREE_FOREIGN ||
+        amber_store_stat(m->cfg.store, entry->key, &info, &err))
+        return; /* what is wrong with the store is seen in opening it */
+    pthread_mutex_lock(&t->mutex);
+    struct archive *unused = take_changed(t, entry, info.version);
+    pthread_mutex_unlock(&t->mutex);
+    for (struct archive *next; unused; unused = next) {
+        next = unused->idle_next;
+        archive_free(unused);
+    }
+}
+
 enum amber_rc amber_archive_acquire(struct amber_mount *m, const struct amber_tree_entry *entry,
                                     struct archive **out, struct amber_err *err)
 {
     struct archive_table *t = m->archives;
     bool made;
+    drop_changed(m, entry);
     pthread_mutex_lock(&t->mutex);
     struct archive *a = reference(t, entry, &made);
     if (!a) {
@@ -244,8 +292,12 @@ void amber_archive_release(struct amber_mount *m, struct archive *a)
     struct archive_table *t = m->archives;
     struct archive *closed = NULL;
     pthread_mutex_lock(&t->mutex);
-    if (--a->refs == 0)
+    if (--a->refs == 0 && atomic_load(&a->gone)) {
+        a->idle_next = closed;
+        closed = a;
+    } else if (a->refs == 0) {
         idle_add(t, a);
+    }
     while (t->n_idle > IDLE_MAX || (t->n_idle > 1 && t->idle_blocks > IDLE_BLOCKS)) {
         struct archive *old = t->idle_first;
         idle_remove(t, old);
@@ -421,10 +473,19 @@ static void archive_read(struct handle *h, fuse_req_t req, size_t size, uint64_t
     struct amber_mount *m = h->m;
     struct archive_bytes bytes;
     uint64_t total = amber_reader_size(f->a->reader);
+    uint64_t good = amber_foreign_fault(f->a->reader) ? total - 1 : total;
     (void)nonblock;
     atomic_fetch_add(&m->reads, 1);
+    if (atomic_load(&f->a->gone)) {
+        struct amber_err err = AMBER_ERR_INIT;
+        amber_fail(&err, AMBER_E_CORRUPT, "it was changed since it was opened");
+        amber_archive_read_failed(m, req, &err);
+        return;
+    }
     if (off >= total)
         size = 0;
+    else if (off < good && size > good - off)
+        size = (size_t)(good - off); /* of a damaged file, opened without the kernel's pages */
     else if (size > total - off)
         size = (size_t)(total - off);
     if (size > 0 && amber_store_is_remote(m) && !amber_stream_ready(f->stream, off, size)) {
@@ -442,6 +503,13 @@ static void archive_close(struct handle *h)
     amber_stream_close(f->stream);
     amber_archive_release(h->m, f->a);
     free(f);
+}
+
+bool amber_archive_note(struct amber_mount *m, const struct node *n, const struct archive *a)
+{
+    return amber_foreign_note(m, n->tree.entry, n->ino, amber_foreign_version(a->reader),
+                              amber_reader_size(a->reader),
+                              amber_reader_part(a->reader)->stored_bytes);
 }
 
 static const struct handle_ops archive_ops = {.read = archive_read, .release = archive_close};
@@ -494,9 +562,9 @@ void amber_archive_open_by(struct amber_mount *m, fuse_req_t req,
     amber_store_call(m, &c->call, req);
 }
 
-static void archive_opened(struct amber_mount *m, fuse_req_t req, struct archive *a,
-                           const struct amber_tree_entry *entry, struct fuse_file_info *fi,
-                           const struct amber_caller *caller)
+void amber_archive_opened(struct amber_mount *m, fuse_req_t req, struct archive *a,
+                          const struct amber_tree_entry *entry, struct fuse_file_info *fi,
+                          const struct amber_caller *caller)
 {
     struct amber_err err = AMBER_ERR_INIT;
     struct archive_file *f = calloc(1, sizeof(*f));
@@ -510,12 +578,15 @@ static void archive_opened(struct amber_mount *m, fuse_req_t req, struct archive
     amber_handle_add(m, &f->h, &archive_ops);
     atomic_fetch_add(&m->opens, 1);
     amber_audit(m, "open", entry->path, caller);
-    fi->keep_cache = 1;
+    if (entry->form == AMBER_TREE_OURS)
+        fi->keep_cache = 1;
+    else
+        fi->direct_io = amber_foreign_fault(a->reader) != NULL;
     amber_reply_open(req, fi, &f->h);
 }
 
 void amber_archive_open(struct amber_mount *m, fuse_req_t req, const struct node *n,
                         struct fuse_file_info *fi)
 {
-    amber_archive_open_by(m, req, n->tree.entry, fi, archive_opened);
+    amber_archive_open_by(m, req, n->tree.entry, fi, amber_archive_opened);
 }

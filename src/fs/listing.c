@@ -56,6 +56,8 @@ static bool add_child(void *arg, const char *name, const struct amber_node *node
     else
         n.kind = f->raw ? NODE_RAW_ARCHIVE : NODE_ARCHIVE;
     amber_node_entry(f->m, &n, &e);
+    if (!node->is_folder && !node->sized && !f->raw)
+        e.ino = 0; /* listing names must not index: the kernel asks when somebody wants to know */
     if (f->raw && !node->is_folder)
         name = amber_raw_name(node->entry);
     return amber_dir_add(f->d, name, &e, next_pos);

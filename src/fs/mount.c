@@ -246,6 +246,8 @@ void amber_mount_free(struct amber_mount *m)
 static void quiesce(struct amber_mount *m)
 {
     amber_log_set_listener(NULL, NULL);
+    if (m->cfg.foreign)
+        amber_foreign_stop(m->cfg.foreign);
     pthread_mutex_lock(&m->mutex);
     m->stopping = true;
     amber_restore_stop(m);

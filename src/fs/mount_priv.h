@@ -4,6 +4,7 @@
  *   fuse_ops.c        FUSE requests -> node -> handle        mount.c      session, event thread
  *   node.c, vnode.c   numbers and names -> nodes             listing.c    readdir
  *   fuse_read.c       open archives                          notify.c     what the kernel forgets
+ *   foreign_files.c   other programs' files
  *   raw_files.c       .raw                                   call.c       blocking work, parking
  *   control_files.c   .status .metrics .control              xattr.c      user.amber.*
  *   restore_files.c   .restore                               mountinfo.c  which mounts there are
@@ -173,13 +174,36 @@ typedef void archive_opened_fn(struct amber_mount *m, fuse_req_t req, struct arc
 void amber_archive_open_by(struct amber_mount *m, fuse_req_t req,
                            const struct amber_tree_entry *entry, const struct fuse_file_info *fi,
                            archive_opened_fn *opened);
+/* Another program's file was opened: what it is now goes to the tree, and if that is news, to the
+ * kernel. Returns whether the kernel's pages of it may stay. Not on a FUSE thread. */
+bool amber_foreign_note(struct amber_mount *m, const struct amber_tree_entry *e, uint64_t ino,
+                        const char *version, uint64_t size, uint64_t stored_size);
+bool amber_archive_note(struct amber_mount *m, const struct node *n, const struct archive *a);
+/* An archive_opened_fn: it becomes an open file. */
+void amber_archive_opened(struct amber_mount *m, fuse_req_t req, struct archive *a,
+                          const struct amber_tree_entry *entry, struct fuse_file_info *fi,
+                          const struct amber_caller *caller);
 /* Count a failed read, and answer it. */
 void amber_archive_read_failed(struct amber_mount *m, fuse_req_t req, const struct amber_err *err);
 /* errno for what failed while reading: a stored object that is gone is an I/O error to the reader
  * of a file that is there. */
 int amber_read_errno(const struct amber_err *err);
 
+/* ---- foreign_files.c ---- */
+/* Another program's archive whose size nobody has asked for yet. */
+bool amber_foreign_unsized(const struct node *n);
+/* Index it on a call thread, then answer. */
+void amber_foreign_lookup(struct amber_mount *m, fuse_req_t req, const struct node *n);
+void amber_foreign_getattr(struct amber_mount *m, fuse_req_t req, const struct node *n);
+/* Open another program's file: decoded, or the stored bytes (PLAIN, or below .raw). */
+void amber_foreign_file_open(struct amber_mount *m, fuse_req_t req, const struct node *n,
+                             struct fuse_file_info *fi);
+
 /* ---- raw_files.c ---- */
+/* Open an object as it is. foreign: its entry, if it is another program's; else NULL. */
+void amber_object_file_open(struct amber_mount *m, fuse_req_t req, const char *key,
+                            const struct amber_tree_entry *foreign, uint64_t ino,
+                            struct fuse_file_info *fi);
 void amber_raw_open(struct amber_mount *m, fuse_req_t req, const struct node *n,
                     struct fuse_file_info *fi);
 /* The name of an archive's stored file: the last component of its key. */
@@ -256,6 +280,8 @@ void *amber_notify_main(void *mount);
 void amber_notify_mounted(struct amber_mount *m);
 /* The kernel's first request came. */
 void amber_notify_serving(struct amber_mount *m);
+/* An inode's attributes and pages changed; returns when the kernel was told. Not on a FUSE thread. */
+void amber_notify_altered(struct amber_mount *m, uint64_t ino);
 /* End the thread; those who wait for it go on. */
 void amber_notify_end(struct amber_mount *m);
 

@@ -75,11 +75,11 @@ void amber_node_stat(struct amber_mount *m, const struct node *n, struct stat *o
         break;
     case NODE_ARCHIVE:
         out->st_mode = S_IFREG | 0440;
-        size = n->tree.entry->size;
+        size = n->tree.size;
         break;
     case NODE_RAW_ARCHIVE:
         out->st_mode = S_IFREG | 0440;
-        size = n->tree.entry->stored_size;
+        size = n->tree.stored_size;
         break;
     case NODE_META_FILE:
         out->st_mode = S_IFREG | 0440;

@@ -81,7 +81,7 @@ static void raise_readahead(struct amber_mount *m)
 static void send_change(struct amber_mount *m, const struct notify_change *c, bool new_folder)
 {
     /* The kernel answers ENOENT for what it doesn't know: nothing to forget then. */
-    if (new_folder) {
+    if (new_folder && c->folder) {
         (void)fuse_lowlevel_notify_inval_inode(m->se, c->folder, 0, 0);
         (void)fuse_lowlevel_notify_inval_inode(m->se, c->folder | RAW_BIT, 0, 0);
     }
@@ -128,22 +128,15 @@ void *amber_notify_main(void *mount)
     return NULL;
 }
 
-static void add_change(void *arg, const struct amber_tree_change *change)
+static void add(struct amber_mount *m, const struct notify_change *change)
 {
-    struct amber_mount *m = arg;
     struct notify_queue *q = &m->notify;
     struct amber_err err = AMBER_ERR_INIT;
     pthread_mutex_lock(&q->mutex);
     /* Before its first request the kernel knows nothing; after the end it forgets everything. */
     if (q->serving && !q->end) {
         if (amber_grow(&q->items, &q->cap, q->n + 1, sizeof(*q->items), &err) == AMBER_OK) {
-            q->items[q->n++] = (struct notify_change){
-                .what = change->what,
-                .folder = change->folder,
-                .ino = change->ino,
-                .name = change->name,
-                .key = change->entry ? change->entry->key : NULL,
-            };
+            q->items[q->n++] = *change;
             q->added++;
         } else {
             amber_error("the kernel may show an old listing until it is mounted anew: %s",
@@ -153,18 +146,42 @@ static void add_change(void *arg, const struct amber_tree_change *change)
     pthread_mutex_unlock(&q->mutex);
 }
 
-enum amber_rc amber_mount_update(struct amber_mount *m, const struct amber_tree_entry *entries,
-                                 size_t n, struct amber_err *err)
+static void add_change(void *arg, const struct amber_tree_change *change)
+{
+    const struct notify_change c = {
+        .what = change->what,
+        .folder = change->folder,
+        .ino = change->ino,
+        .name = change->name,
+        .key = change->entry ? change->entry->key : NULL,
+    };
+    add(arg, &c);
+}
+
+/* Return when the kernel was told all that was added. */
+static void flush(struct amber_mount *m)
 {
     struct notify_queue *q = &m->notify;
-    enum amber_rc rc = amber_tree_replace(m->cfg.tree, entries, n, add_change, m, err);
-    if (rc)
-        return rc;
     pthread_mutex_lock(&q->mutex);
     uint64_t upto = q->added;
     pthread_cond_broadcast(&q->changed);
     while (q->sent < upto && !q->end)
         pthread_cond_wait(&q->changed, &q->mutex);
     pthread_mutex_unlock(&q->mutex);
-    return AMBER_OK;
+}
+
+void amber_notify_altered(struct amber_mount *m, uint64_t ino)
+{
+    const struct notify_change c = {.what = AMBER_TREE_ALTERED, .ino = ino & ~RAW_BIT};
+    add(m, &c);
+    flush(m);
+}
+
+enum amber_rc amber_mount_update(struct amber_mount *m, const struct amber_tree_entry *entries,
+                                 size_t n, struct amber_err *err)
+{
+    enum amber_rc rc = amber_tree_replace(m->cfg.tree, entries, n, add_change, m, err);
+    if (!rc)
+        flush(m);
+    return rc;
 }

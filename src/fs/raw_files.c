@@ -16,6 +16,8 @@
 #include "amber/log.h"
 #include "amber/name.h"
 
+#define COLLISIONS_MAX 8 /* '~' behind a name */
+
 const char *amber_raw_name(const struct amber_tree_entry *e)
 {
     const char *slash = strrchr(e->key, '/');
@@ -30,12 +32,26 @@ bool amber_raw_lookup(struct amber_mount *m, uint64_t tree_folder, const char *n
         (out->is_folder || strcmp(amber_raw_name(out->entry), name) == 0))
         return true;
     size_t len = amber_name_logical_len(name);
-    if (len >= sizeof(logical) || name[len] == '\0')
+    if (strlen(name) >= sizeof(logical) - COLLISIONS_MAX)
         return false;
-    memcpy(logical, name, len);
+    /* Its name in the tree has no suffix; or, where that name is taken, a '~' for the dot, or more
+     * of them behind (elsewhere.c). */
+    strcpy(logical, name);
     logical[len] = '\0';
-    return amber_tree_lookup(m->cfg.tree, tree_folder, logical, out) && !out->is_folder &&
-           strcmp(amber_raw_name(out->entry), name) == 0;
+    for (size_t i = 0; i <= COLLISIONS_MAX; i++) {
+        if (amber_tree_lookup(m->cfg.tree, tree_folder, logical, out) && !out->is_folder &&
+            strcmp(amber_raw_name(out->entry), name) == 0)
+            return true;
+        if (i == 0 && name[len] != '\0') {
+            strcpy(logical, name);
+            logical[len] = '~';
+        } else {
+            if (i == 0)
+                strcpy(logical, name);
+            strcat(logical, "~");
+        }
+    }
+    return false;
 }
 
 /* ---- stored archives ---- */
@@ -381,6 +397,8 @@ struct meta_call {
     uint64_t off;
     size_t size;
     int fault;
+    const struct amber_tree_entry *foreign; /* open: another program's; else NULL */
+    uint64_t ino;
     char buf[];
 };
 
@@ -451,6 +469,9 @@ static void meta_open_work(struct store_call *call)
         c->fault = err.code == AMBER_E_NOT_FOUND ? ENOENT : log_store_error(c->f->key, &err);
     else
         c->f->size = info.size;
+    if (!c->fault && c->foreign && c->foreign->form == AMBER_TREE_PLAIN)
+        c->fi.keep_cache =
+            amber_foreign_note(c->m, c->foreign, c->ino, info.version, info.size, info.size);
 }
 
 static void meta_open_answer(struct store_call *call, fuse_req_t req)
@@ -458,7 +479,6 @@ static void meta_open_answer(struct store_call *call, fuse_req_t req)
     struct meta_call *c = (struct meta_call *)call;
     if (req && !c->fault) {
         amber_handle_add(c->m, &c->f->h, &meta_ops);
-        c->fi.keep_cache = 1;
         amber_reply_open(req, &c->fi, &c->f->h);
     } else {
         if (req)
@@ -468,13 +488,14 @@ static void meta_open_answer(struct store_call *call, fuse_req_t req)
     free(c);
 }
 
-void amber_meta_open(struct amber_mount *m, fuse_req_t req, const struct node *n,
-                     struct fuse_file_info *fi)
+void amber_object_file_open(struct amber_mount *m, fuse_req_t req, const char *key,
+                            const struct amber_tree_entry *foreign, uint64_t ino,
+                            struct fuse_file_info *fi)
 {
     struct amber_err err = AMBER_ERR_INIT;
     struct meta_call *c = calloc(1, sizeof(*c));
     struct meta_file *f = calloc(1, sizeof(*f));
-    if (!c || !f || amber_strdup(n->v->name, &f->key, &err)) {
+    if (!c || !f || amber_strdup(key, &f->key, &err)) {
         free(c);
         free(f);
         fuse_reply_err(req, ENOMEM);
@@ -484,5 +505,17 @@ void amber_meta_open(struct amber_mount *m, fuse_req_t req, const struct node *n
     c->m = m;
     c->f = f;
     c->fi = *fi;
-    amber_store_call(m, &c->call, req);
+    c->fi.keep_cache = !foreign;
+    c->foreign = foreign;
+    c->ino = ino;
+    if (foreign)
+        amber_store_call_slow(m, &c->call, req);
+    else
+        amber_store_call(m, &c->call, req);
+}
+
+void amber_meta_open(struct amber_mount *m, fuse_req_t req, const struct node *n,
+                     struct fuse_file_info *fi)
+{
+    amber_object_file_open(m, req, n->v->name, NULL, n->ino, fi);
 }

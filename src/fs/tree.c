@@ -25,6 +25,7 @@
 struct content {
     struct content *next; /* all contents ever made */
     struct amber_tree_entry e;
+    struct amber_tree_found found; /* guarded by lock; version 0: nothing yet */
 };
 
 struct node {
@@ -35,6 +36,7 @@ struct node {
     struct node **children;  /* published: owned; folders, sorted by name */
     size_t n_children;
     int64_t mtime_us;      /* published */
+    uint64_t opened;       /* published: version of other programs' content last opened; 0 none */
     struct content *built; /* builder: the content that the next swap publishes */
     struct node *hash_next;
     uint32_t generation; /* published: the last generation that listed it; 0 never */
@@ -203,7 +205,7 @@ static bool same_text(const char *a, const char *b)
 static bool same_entry(const struct amber_tree_entry *a, const struct amber_tree_entry *b)
 {
     return strcmp(a->path, b->path) == 0 && strcmp(a->key, b->key) == 0 &&
-           same_text(a->manifest_key, b->manifest_key) && a->size == b->size &&
+           same_text(a->manifest_key, b->manifest_key) && a->form == b->form && a->size == b->size &&
            a->stored_size == b->stored_size && a->rows == b->rows && a->mtime_us == b->mtime_us &&
            a->has_digest == b->has_digest &&
            (!a->has_digest ||
@@ -222,6 +224,7 @@ static enum amber_rc content_new(struct amber_tree *t, const struct amber_tree_e
         return amber_fail_nomem(err, "an entry of the tree", bytes);
     char *text = (char *)(c + 1);
     c->e = *e;
+    c->found = (struct amber_tree_found){0};
     c->e.path = memcpy(text, e->path, path);
     c->e.key = memcpy(text + path, e->key, key);
     if (manifest)
@@ -549,12 +552,31 @@ void amber_tree_free(struct amber_tree *t)
 
 static void fill(const struct node *n, struct amber_node *out)
 {
-    *out = (struct amber_node){
-        .ino = n->ino,
-        .is_folder = n->is_folder,
-        .entry = n->content ? &n->content->e : NULL,
-        .mtime_us = n->mtime_us,
-    };
+    const struct content *c = n->content;
+    *out = (struct amber_node){.ino = n->ino, .is_folder = n->is_folder, .mtime_us = n->mtime_us};
+    if (!c)
+        return;
+    bool found = c->found.version != 0;
+    out->entry = &c->e;
+    out->size = found ? c->found.size : c->e.size;
+    out->stored_size = found ? c->found.stored_size : c->e.stored_size;
+    out->sized = found || c->e.form != AMBER_TREE_FOREIGN;
+}
+
+bool amber_tree_found(struct amber_tree *t, uint64_t ino, const struct amber_tree_entry *entry,
+                      const struct amber_tree_found *found)
+{
+    struct content *c =
+        (struct content *)((char *)(uintptr_t)entry - offsetof(struct content, e));
+    pthread_rwlock_wrlock(&t->lock);
+    struct node *n = node_by_ino(t, ino);
+    bool other = (n && n->opened && n->opened != found->version) ||
+                 (!c->found.version && c->e.stored_size != found->stored_size);
+    if (n)
+        n->opened = found->version;
+    c->found = *found;
+    pthread_rwlock_unlock(&t->lock);
+    return other;
 }
 
 /* Index of the first child whose name is not below name (or not up to it, if behind). */

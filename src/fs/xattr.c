@@ -1,5 +1,6 @@
 /*
- * xattr.c - user.amber.*: what the manifest says about an archive, as text.
+ * xattr.c - user.amber.*: what the manifest says about an archive, as text; of another program's file
+ * its codec and stored path.
  *
  * The names are fixed; only asking for a value loads the manifest. user.amber.digest is that of the
  * file it stands on: of the rows, or below .raw of the stored bytes, as sha256sum prints it.
@@ -18,6 +19,12 @@
 
 static const char *const names[] = {"table",  "rows",  "start",      "end",
                                     "digest", "codec", "stored_path"};
+#define FIRST_FOREIGN 5U /* of these: other programs' files have the last two */
+
+static size_t first_name(const struct node *n)
+{
+    return n->tree.entry->form == AMBER_TREE_OURS ? 0 : FIRST_FOREIGN;
+}
 
 static bool is_archive(const struct node *n)
 {
@@ -90,16 +97,32 @@ static void xattr_answer(struct store_call *call, fuse_req_t req)
     free(c);
 }
 
+static void reply_foreign(fuse_req_t req, const struct amber_tree_entry *e, const char *name,
+                          size_t size)
+{
+    const char *text = strcmp(name, "codec") == 0 ? amber_codec_by_suffix(e->key)->name : e->key;
+    struct amber_err err = AMBER_ERR_INIT;
+    AMBER_AUTO_BUF struct amber_buf value = AMBER_BUF_INIT(4096);
+    if (amber_buf_puts(&value, text, &err))
+        fuse_reply_err(req, amber_err_errno(&err));
+    else
+        reply_value(req, &value, size);
+}
+
 void amber_xattr_get(struct amber_mount *m, fuse_req_t req, const struct node *n, const char *name,
                      size_t size)
 {
     const char *known = NULL;
     if (is_archive(n) && strncmp(name, PREFIX, strlen(PREFIX)) == 0)
-        for (size_t i = 0; i < amber_countof(names); i++)
+        for (size_t i = first_name(n); i < amber_countof(names); i++)
             if (strcmp(name + strlen(PREFIX), names[i]) == 0)
                 known = names[i];
     if (!known) {
         fuse_reply_err(req, strncmp(name, "user.", 5) == 0 ? ENODATA : EOPNOTSUPP);
+        return;
+    }
+    if (n->tree.entry->form != AMBER_TREE_OURS) {
+        reply_foreign(req, n->tree.entry, known, size);
         return;
     }
     struct xattr_call *c = calloc(1, sizeof(*c));
@@ -120,7 +143,8 @@ void amber_xattr_list(fuse_req_t req, const struct node *n, size_t size)
     struct amber_err err = AMBER_ERR_INIT;
     AMBER_AUTO_BUF struct amber_buf list = AMBER_BUF_INIT(4096);
     enum amber_rc rc = AMBER_OK;
-    for (size_t i = 0; !rc && is_archive(n) && i < amber_countof(names); i++) {
+    for (size_t i = is_archive(n) ? first_name(n) : amber_countof(names);
+         !rc && i < amber_countof(names); i++) {
         rc = amber_buf_printf(&list, &err, PREFIX "%s", names[i]);
         if (!rc)
             rc = amber_buf_append(&list, "", 1, &err);

@@ -25,12 +25,22 @@ void amber_opened_clear(struct amber_opened *o)
     *o = (struct amber_opened){0};
 }
 
+static enum amber_rc fail_foreign(const struct amber_tree_entry *entry, struct amber_err *err)
+{
+    return amber_fail(err, AMBER_E_INVALID,
+                      "%s isn't an archive of amberfs, so the table that it belongs to isn't known: "
+                      "copy it into .restore/TABLE/",
+                      entry->path);
+}
+
 /* The manifest gives its parts away to the readers; totals are kept before. */
 enum amber_rc amber_opened_open(const struct amber_context *ctx,
                                 const struct amber_tree_entry *entry, struct amber_opened *out,
                                 struct amber_err *err)
 {
     *out = (struct amber_opened){0};
+    if (entry->form != AMBER_TREE_OURS)
+        return fail_foreign(entry, err);
     if (!entry->manifest_key)
         return amber_fail(err, AMBER_E_CORRUPT,
                           "%s has no manifest: run `amberfs rebuild-manifest %s`", entry->path,
@@ -331,6 +341,8 @@ static enum amber_rc family_of(const struct amber_context *ctx, struct amber_pg 
 {
     (void)ctx;
     struct amber_manifest_name name;
+    if (entry->form != AMBER_TREE_OURS)
+        return fail_foreign(entry, err);
     if (!entry->manifest_key)
         return amber_fail(err, AMBER_E_CORRUPT,
                           "%s has no manifest: run `amberfs rebuild-manifest %s`", entry->path,

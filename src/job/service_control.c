@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "amber/calendar.h"
+#include "amber/foreign.h"
 #include "amber/log.h"
 #include "amber/verify.h"
 #include "service_priv.h"
@@ -265,7 +266,7 @@ static enum amber_rc service_control(void *arg, enum amber_control what, const c
 struct verify_sum {
     struct amber_service *s;
     struct task *t;
-    uint64_t archives, bad, unchecked, bytes;
+    uint64_t archives, foreign, bad, unchecked, bytes;
     char first[600];
 };
 
@@ -283,17 +284,40 @@ static void document_fault(void *arg, const struct amber_err *why)
     note_fault(arg, why->code, why->text);
 }
 
+/* Another program's file: that it decodes to its end; nothing says what a plain one must be. */
+static void verify_foreign(struct verify_sum *v, const struct amber_tree_entry *e)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    uint64_t raw;
+    v->foreign++;
+    if (e->form == AMBER_TREE_PLAIN)
+        return;
+    enum amber_rc rc = amber_foreign_verify(v->s->ctx->foreign, e->key, &raw, &err);
+    if (!rc) {
+        v->bytes += e->stored_size;
+        amber_info("verify: %s: ok, not amberfs's, decodes to %llu bytes", e->path,
+                   (unsigned long long)raw);
+    } else if (rc != AMBER_E_CANCELED) {
+        amber_wrap(&err, "%s", e->path);
+        note_fault(v, rc, err.text);
+    }
+}
+
 static void verify_entry(struct verify_sum *v, const struct amber_tree_entry *e)
 {
     struct amber_manifest m = {0};
     struct amber_verify_report report = {0};
     struct amber_err err = AMBER_ERR_INIT;
     enum amber_rc rc = AMBER_OK;
-    v->archives++;
     pthread_mutex_lock(&v->t->progress.mutex);
     snprintf(v->t->progress.table, sizeof(v->t->progress.table), "%s", e->path);
     v->t->progress.phase = AMBER_PHASE_VERIFY;
     pthread_mutex_unlock(&v->t->progress.mutex);
+    if (e->form != AMBER_TREE_OURS) {
+        verify_foreign(v, e);
+        return;
+    }
+    v->archives++;
     struct amber_sha256 digest;
     memcpy(digest.b, e->manifest_sha256, sizeof(digest.b));
     if (!e->manifest_key)
@@ -376,6 +400,11 @@ enum amber_rc amber_service_verify(struct amber_service *s, struct task *t, cons
              "archives: %llu\ndamaged: %llu\nnot checked: %llu\nstored bytes: %llu\n",
              (unsigned long long)v.archives, (unsigned long long)v.bad,
              (unsigned long long)v.unchecked, (unsigned long long)v.bytes);
+    if (v.foreign) {
+        size_t len = strlen(text);
+        snprintf(text + len, text_len - len, "files of other programs: %llu\n",
+                 (unsigned long long)v.foreign);
+    }
     if (!rc)
         rc = amber_cancel_check(&t->cancel, err);
     if (!rc && (v.bad || v.unchecked))

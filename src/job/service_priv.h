@@ -85,9 +85,12 @@ struct amber_service {
     size_t n_pins;
     uint64_t refresh_begun, refresh_applied;
     bool tree_of_catalog; /* and no longer of the commit markers */
-    /* Owned: what the tree is made from without a database. The watcher's, and before it starts the
-     * main thread's. */
-    struct amber_marker_view *markers;
+    /* What the tree is made from without a database; the watcher's, and before it starts the main
+     * thread's. */
+    struct amber_marker_view *markers; /* owned; NULL: look at all of them */
+    uint64_t elsewhere;                /* digest of what the store lists otherwise */
+    struct amber_elsewhere listed;     /* owned; of a remote store */
+    int64_t listed_us;                 /* monotonic; 0: never */
 
     pthread_t scheduler, watcher;
     bool scheduler_started, watcher_started;

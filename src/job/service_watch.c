@@ -18,6 +18,7 @@
 
 #define WATCH_WAIT_MS 30000 /* the tree is loaded anew at least this often */
 #define RECONNECT_FIRST_MS 500
+#define LIST_REMOTE_US INT64_C(600000000)
 #define RECONNECT_MAX_MS 30000
 #define MARKERS_WAIT_MS 3000 /* without a database: how often the commit markers are listed, */
 #define MARKERS_SHARE 20     /* or so that listing takes one part in so many of the time */
@@ -63,16 +64,51 @@ static uint64_t begin_refresh(struct amber_service *s)
     return begun;
 }
 
+/* What the store lists now; of a remote store, whose listings cost, at least every ten minutes. */
+static enum amber_rc list_store(struct amber_service *s, struct amber_elsewhere *out,
+                                struct amber_err *err)
+{
+    int64_t now_us = amber_mono_us();
+    bool kept = amber_store_traits(s->ctx->store)->remote;
+    enum amber_rc rc = AMBER_OK;
+    pthread_mutex_lock(&s->mutex);
+    bool due = !kept || !s->listed_us || now_us - s->listed_us >= LIST_REMOTE_US;
+    if (!due)
+        rc = amber_elsewhere_copy(&s->listed, out, err);
+    pthread_mutex_unlock(&s->mutex);
+    if (!due)
+        return rc;
+    rc = amber_elsewhere_list(s->ctx, out, err);
+    if (rc || !kept)
+        return rc;
+    struct amber_elsewhere copy = {0};
+    if ((rc = amber_elsewhere_copy(out, &copy, err)))
+        return rc;
+    pthread_mutex_lock(&s->mutex);
+    struct amber_elsewhere old = s->listed;
+    s->listed = copy;
+    s->listed_us = now_us;
+    pthread_mutex_unlock(&s->mutex);
+    amber_elsewhere_clear(&old);
+    return AMBER_OK;
+}
+
 /* The tree and the pins from the catalog. */
 static enum amber_rc refresh(struct amber_service *s, struct amber_pg *pg, struct amber_err *err)
 {
     uint64_t begun = begin_refresh(s);
+    struct amber_elsewhere elsewhere = {0};
     struct amber_entry_list l = {0};
     struct {
         struct pin *items;
         size_t n, cap;
     } pins = {0};
-    enum amber_rc rc = amber_entries_from_catalog(s->ctx, pg, s->id.store_id, &l, err);
+    enum amber_rc rc = list_store(s, &elsewhere, err);
+    if (!rc)
+        rc = amber_entries_from_catalog(s->ctx, pg, s->id.store_id, &l, err);
+    if (!rc)
+        rc = amber_elsewhere_add(s->ctx, pg, s->id.store_id, &elsewhere, &l, err);
+    amber_elsewhere_clear(&elsewhere);
     if (!rc)
         rc = amber_catalog_pins(pg, NULL, NULL, collect_pin, &pins, err);
     if (!rc)
@@ -192,21 +228,34 @@ static enum amber_rc recover_all(struct amber_service *s, struct amber_pg *pg,
     return AMBER_OK;
 }
 
-/* The tree from the commit markers, if there are others than it has been made from. */
+/* The tree as the store alone tells it, unless it has been made from what there is. */
 static enum amber_rc refresh_from_markers(struct amber_service *s, struct amber_err *err)
 {
+    struct amber_elsewhere elsewhere = {0};
     struct amber_entry_list l = {0};
     uint64_t begun = begin_refresh(s);
     bool changed = false;
-    enum amber_rc rc = s->markers ? AMBER_OK : amber_marker_view_new(&s->markers, err);
+    enum amber_rc rc = list_store(s, &elsewhere, err);
+    if (!rc && !s->markers)
+        rc = amber_marker_view_new(&s->markers, err);
     if (!rc)
         rc = amber_marker_view_look(s->markers, s->ctx, &changed, err);
-    if (rc || !changed)
-        return rc;
-    rc = amber_marker_view_entries(s->markers, &l, err);
-    if (!rc)
-        rc = apply_entries(s, begun, &l, err);
+    uint64_t digest = amber_elsewhere_digest(&elsewhere);
+    if (!rc && (changed || digest != s->elsewhere)) {
+        rc = amber_marker_view_entries(s->markers, &l, err);
+        if (!rc)
+            rc = amber_elsewhere_add(s->ctx, NULL, NULL, &elsewhere, &l, err);
+        if (!rc)
+            rc = apply_entries(s, begun, &l, err);
+        if (!rc) {
+            s->elsewhere = digest;
+        } else { /* it is still to be done */
+            amber_marker_view_free(s->markers);
+            s->markers = NULL;
+        }
+    }
     amber_entry_list_clear(&l);
+    amber_elsewhere_clear(&elsewhere);
     return rc;
 }
 
@@ -221,8 +270,9 @@ static void follow_markers(struct amber_service *s, int ms)
         struct amber_err err = AMBER_ERR_INIT;
         int64_t begun = amber_mono_us();
         if (follow && refresh_from_markers(s, &err))
-            amber_warn("the commit markers can't be listed, so that archives of other hosts don't "
-                       "appear: %s", err.text);
+            amber_warn("the store can't be listed, so that archives of other hosts and files of "
+                       "other programs don't appear: %s",
+                       err.text);
         int64_t part = (amber_mono_us() - begun) / 1000 * MARKERS_SHARE;
         if (part < MARKERS_WAIT_MS)
             part = MARKERS_WAIT_MS;

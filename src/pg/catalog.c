@@ -339,6 +339,18 @@ enum amber_rc amber_catalog_names(struct amber_pg *pg, const char *run_id,
                            1, params, name_row, &l, err);
 }
 
+enum amber_rc amber_catalog_names_of_store(struct amber_pg *pg, const char *store_id,
+                                           enum amber_rc (*each)(void *arg, const char *logical,
+                                                                 struct amber_err *err),
+                                           void *arg, struct amber_err *err)
+{
+    struct name_listing l = {each, arg};
+    const char *params[] = {store_id};
+    return amber_pg_stream(pg,
+                           "SELECT logical_name FROM amberfs.names WHERE store_id = $1::uuid", 1,
+                           params, name_row, &l, err);
+}
+
 struct archive_listing {
     enum amber_rc (*each)(void *arg, const struct amber_archive_row *row, struct amber_err *err);
     void *arg;

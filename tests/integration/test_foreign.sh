@@ -1,0 +1,383 @@
+#!/usr/bin/env bash
+# Files that other programs made, in the storage folder: their names, their text against the programs'
+# own, damage, changes behind the mount, the index, and archives of ours beside them.
+here=$(cd "$(dirname "$0")" && pwd -P)
+. "$here/../lib/tap.sh"
+. "$here/../lib/mount.sh"
+. "$here/../lib/demo_data.sh"
+
+CACHE=$T/cache
+plain_env() { # [LINE...]: no database
+    write_env "ARCHIVAL_CACHE_PATH=$CACHE" "DATABASE_URL=postgresql:///x?host=$T/none" "$@"
+}
+
+# fresh: an empty store and cache.
+fresh() {
+    rm -rf "$STORE" "$CACHE"
+    mkdir -p "$STORE/d"
+}
+
+# make_files: files of every kind in $STORE/d, their text in $T/want/d.
+make_files() {
+    mkdir -p "$T/want/d"
+    python3 - "$STORE/d" "$T/want/d" <<'END'
+import gzip, os, random, struct, subprocess, sys, zlib
+store, want = sys.argv[1:]
+random.seed(3)
+text = b"".join(b'{"id":%d,"name":"row %d","value":%d}\n' % (i, i * 7, random.randrange(10**9))
+                for i in range(80000))
+
+def put(name, stored, raw):
+    open(f"{store}/{name}", "wb").write(stored)
+    base, ext = os.path.splitext(name)
+    open(f"{want}/{base if ext in ('.gz', '.zst') else name}", "wb").write(raw)
+
+def run(data, *command):
+    return subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True).stdout
+
+def member(data, level=6, extra=None, name=None, comment=None, crc=False):
+    flags = (crc and 2) | (extra is not None and 4) | (name is not None and 8) | \
+            (comment is not None and 16)
+    head = bytes([31, 139, 8, flags, 0, 0, 0, 0, 0, 255])
+    if extra is not None:
+        head += struct.pack("<H", len(extra)) + extra
+    for s in (name, comment):
+        if s is not None:
+            head += s + b"\0"
+    if crc:
+        head += struct.pack("<H", zlib.crc32(head) & 0xffff)
+    c = zlib.compressobj(level, zlib.DEFLATED, -15)
+    return head + c.compress(data) + c.flush() + \
+        struct.pack("<II", zlib.crc32(data), len(data) & 0xffffffff)
+
+def bgzf(data):
+    out = b""
+    for i in range(0, len(data) + 1, 65280):
+        piece = data[i:i + 65280]
+        m = member(piece, extra=b"BC\2\0\0\0")
+        out += m[:16] + struct.pack("<H", len(m) - 1) + m[18:]
+    return out
+
+put("gzip.json.gz", run(text, "gzip", "-c"), text)
+put("best.json.gz", run(text, "gzip", "-9c"), text)
+put("pigz.ndjson.gz", run(text, "pigz", "-c"), text)
+put("pigz_i.ndjson.gz", run(text, "pigz", "-ic"), text)
+put("python.csv.gz", gzip.compress(text, 6), text)
+put("stored.json.gz", member(text, level=0), text)
+put("bgzf.json.gz", bgzf(text), text)
+put("many.json.gz", b"".join(member(text[i:i + 900]) for i in range(0, len(text), 900)), text)
+put("cat.json.gz", run(text[:1000], "gzip", "-c") + member(text[1000:]) + member(b""), text)
+put("padded.json.gz", member(text) + bytes(100000), text)
+put("fields.json.gz", member(text, extra=b"XY\2\0ab", name=b"a b", comment=b"c", crc=True), text)
+put("empty.json.gz", member(b""), b"")
+put("nothing.json.gz", b"", b"")
+put("zstd.jsonl.zst", run(text, "zstd", "-cq"), text)
+put("nocheck.jsonl.zst", run(text, "zstd", "-cq", "--no-check", "-19"), text)
+put("sized.json.zst", subprocess.run(["zstd", "-cq", f"{want}/gzip.json"],
+                                     stdout=subprocess.PIPE, check=True).stdout, text)
+skip = struct.pack("<II", 0x184D2A53, 5) + b"hello"
+put("frames.json.zst", b"".join(skip + run(text[i:i + 300000], "zstd", "-cq")
+                                for i in range(0, len(text), 300000)) + skip, text)
+put("none.json.zst", b"", b"")
+put("as_is.log.xz", b"\xfd7zXZ\0 not looked at", b"\xfd7zXZ\0 not looked at")
+put("plain.txt", text[:5000], text[:5000])
+END
+}
+
+test_each_kind_reads_as_its_own_program_says() {
+    local f name
+    fresh
+    make_files
+    plain_env
+    mount_start -o ro || return
+    diff -r "$T/want" "$MNT" >/dev/null || fail "$(diff -rq "$T/want" "$MNT")"
+    for f in "$STORE"/d/*.gz; do
+        [ ! -s "$f" ] || assert_same "$f" <(gzip -dc "$f" 2>/dev/null) "$MNT/d/$(basename "${f%.gz}")"
+    done
+    for f in "$STORE"/d/*; do
+        assert_same ".raw of $f" "$f" "$MNT/.raw/d/${f##*/}"
+    done
+    python3 - "$T/want/d" "$MNT/d" <<'END' || fail "mmap or pread differ"
+import mmap, os, random, sys
+want, mnt = sys.argv[1:]
+random.seed(5)
+for name in sorted(os.listdir(want)):
+    data = open(f"{want}/{name}", "rb").read()
+    f = open(f"{mnt}/{name}", "rb")
+    if os.fstat(f.fileno()).st_size != len(data):
+        sys.exit(f"{name}: size")
+    if data and mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)[:] != data:
+        sys.exit(f"{name}: mmap")
+    for _ in range(100):
+        off, n = random.randrange(len(data) + 10), random.choice([1, 100, 4096, 70000])
+        if os.pread(f.fileno(), n, off) != data[off:off + n]:
+            sys.exit(f"{name}: pread {n} at {off}")
+END
+    assert_eq "codec attribute" gzip "$(getfattr --only-values -n user.amber.codec "$MNT/d/bgzf.json")"
+    mount_stop
+}
+
+test_listing_names_indexes_nothing() {
+    fresh
+    make_files
+    plain_env
+    mount_start -o ro || return
+    assert_eq "names" "$(cd "$T/want" && find . -type f | sort)" "$(cd "$MNT" && find . -type f | sort)"
+    ls "$MNT/d" >/dev/null
+    assert_eq "index files" '' "$(find "$CACHE" -type f 2>/dev/null)"
+    ls -l "$MNT/d" >/dev/null
+    [ -n "$(find "$CACHE" -name '*.index')" ] || fail "sizes were told without an index"
+    mount_stop
+}
+
+test_names_that_collide_stay_apart() {
+    fresh
+    mkdir -p "$STORE/d/folder.json"
+    for n in a.json b.json.gz b.json.zst c.json c.json.gz d.json folder.json/x .hidden .e.gz; do
+        case $n in
+        *.gz) echo "$n" | gzip -c >"$STORE/d/$n" ;;
+        *.zst) echo "$n" | zstd -cq >"$STORE/d/$n" ;;
+        *) echo "$n" >"$STORE/d/$n" ;;
+        esac
+    done
+    echo folder.json.gz | gzip -c >"$STORE/d/folder.json.gz"
+    plain_env
+    mount_start -o ro || return
+    assert_eq "names" "a.json
+b.json~gz
+b.json~zst
+c.json
+c.json~gz
+d.json
+folder.json
+folder.json/x
+folder.json~gz" "$(cd "$MNT/d" && find . -mindepth 1 | sed 's|^\./||' | LC_ALL=C sort)"
+    for n in b.json.gz b.json.zst c.json.gz folder.json.gz; do
+        assert_eq "$n" "$n" "$(cat "$MNT/d/${n%.*}~${n##*.}")"
+        assert_same ".raw/d/$n" "$STORE/d/$n" "$MNT/.raw/d/$n"
+    done
+    assert_eq "c.json" c.json "$(cat "$MNT/d/c.json")"
+    mount_stop
+}
+
+test_damage_gives_what_is_before_it_then_an_error() {
+    fresh
+    make_files
+    python3 - "$STORE/d" <<'END'
+import sys
+d = sys.argv[1]
+def change(name, new, f):
+    data = bytearray(open(f"{d}/{name}", "rb").read())
+    open(f"{d}/{new}", "wb").write(f(data))
+def flip(data, at):
+    data[at] ^= 1
+    return data
+change("gzip.json.gz", "cut.json.gz", lambda x: x[:len(x) // 2])
+change("zstd.jsonl.zst", "cutz.json.zst", lambda x: x[:len(x) // 2])
+change("gzip.json.gz", "crc.json.gz", lambda x: flip(x, len(x) - 8))
+change("bgzf.json.gz", "late.json.gz", lambda x: flip(x, len(x) // 2))
+change("gzip.json.gz", "behind.json.gz", lambda x: x + b"junk")
+END
+    plain_env
+    expect_error 'd/(cut|crc|late|behind|cutz)\.json'
+    mount_start -o ro || return
+    for n in cut crc late behind cutz; do
+        cat "$MNT/d/$n.json" >"$T/got" 2>/dev/null && fail "$n: no error"
+        cmp -s -n "$(stat -c %s "$T/got")" "$T/got" "$T/want/d/gzip.json" || fail "$n: wrong bytes"
+        eval "n_$n=$(stat -c %s "$T/got")"
+        assert_eq "$n: size" $(($(stat -c %s "$T/got") + 1)) "$(stat -c %s "$MNT/d/$n.json")"
+        grep -q "d/$n\.json\.[gz].*is damaged" "$DAEMON_LOG" || fail "$n: not in the log"
+    done
+    whole=$(stat -c %s "$T/want/d/gzip.json")
+    [ "$n_cut" -gt 100000 ] && [ "$n_cutz" -gt 100000 ] || fail "cut: $n_cut and $n_cutz bytes only"
+    [ "$n_late" -gt 100000 ] && [ "$n_late" -lt "$whole" ] || fail "late: $n_late bytes"
+    assert_eq "a member whose checksum differs" 0 "$n_crc"
+    assert_eq "bytes before junk" "$whole" "$n_behind"
+    mount_stop
+    assert_status 1 amberfs verify --env-file "$ENVFILE"
+    for n in cut crc late behind cutz; do
+        assert_match "verify" "FAILED .*d/$n.json" "$out"
+    done
+    assert_match "verify" "ok .*d/bgzf.json: not amberfs's" "$out"
+    assert_match "verify" "^0 archives verified, 25 files of other programs, 5 damaged" "$out"
+}
+
+test_changed_file_is_noticed() {
+    fresh
+    head -c 3000000 /dev/urandom | base64 >"$T/one"
+    tr A-Z b-za <"$T/one" >"$T/two"
+    gzip -c1 "$T/one" >"$STORE/d/x.json.gz"
+    cp "$T/one" "$STORE/d/p.txt"
+    plain_env
+    expect_error 'd/x.json.gz'
+    mount_start -o ro || return
+    assert_same "before" "$T/one" "$MNT/d/x.json"
+    assert_same "before" "$T/one" "$MNT/d/p.txt"
+    # By another file of the same name.
+    gzip -c1 "$T/two" >"$T/new" && mv "$T/new" "$STORE/d/x.json.gz"
+    tail -c 1000000 "$T/two" >"$T/new" && mv "$T/new" "$STORE/d/p.txt"
+    assert_same "replaced" "$T/two" "$MNT/d/x.json"
+    cat "$MNT/d/p.txt" >"$T/got"
+    assert_same "replaced plain" <(tail -c 1000000 "$T/two") "$T/got"
+    # In place, while it is open and what was read is forgotten: the old text, or an error.
+    exec {fd}<"$MNT/d/x.json"
+    head -c 100 <&$fd >/dev/null
+    gzip -c1 "$T/one" >"$T/new"
+    cat "$T/new" >"$STORE/d/x.json.gz"
+    python3 - "$fd" "$T/two" <<'END' || fail "old and new bytes are mixed"
+import os, sys
+fd, want = int(sys.argv[1]), open(sys.argv[2], "rb").read()
+os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+for off in range(0, len(want), 100000):
+    try:
+        if os.pread(fd, 1000, off) != want[off:off + 1000]:
+            sys.exit(1)
+    except OSError:
+        pass
+END
+    exec {fd}<&-
+    assert_same "in place" "$T/one" "$MNT/d/x.json"
+    # Two at once: what was opened before the change gives errors once the new text is shown.
+    exec {fd}<"$MNT/d/x.json"
+    gzip -c1 "$T/two" >"$T/new" && mv "$T/new" "$STORE/d/x.json.gz"
+    assert_same "beside an older reader" "$T/two" "$MNT/d/x.json"
+    cat <&$fd >"$T/got" 2>/dev/null
+    cmp -s "$T/got" <(head -c "$(stat -c %s "$T/got")" "$T/two") || fail "an older reader mixes its text in"
+    assert_same "beside an older reader" "$T/two" "$MNT/d/x.json"
+    exec {fd}<&-
+    mount_stop
+}
+
+test_index_is_kept_checked_and_made_anew() {
+    local index
+    fresh
+    make_files
+    plain_env
+    mount_start -o ro || return
+    ls -l "$MNT/d" >/dev/null
+    mount_stop
+    index=$(find "$CACHE" -name '*.index' | sort)
+    assert_eq "mode of the folder" 700 "$(stat -c %a "$CACHE")"
+    touch -d '2001-01-01' $index
+    mount_start -o ro || return
+    diff -r "$T/want" "$MNT" >/dev/null || fail "differs with indexes that were there"
+    mount_stop
+    assert_eq "indexes made anew" '' "$(find $index -newermt 2002-01-01)"
+    for f in $index; do
+        printf 'xx' | dd of="$f" bs=1 seek=70 conv=notrunc status=none
+    done
+    find "$CACHE" -name '*.w*' -o -name '*.c*' -type f | xargs rm -f
+    mount_start -o ro || return
+    diff -r "$T/want" "$MNT" >/dev/null || fail "differs with damaged indexes"
+    mount_stop
+    assert_match "log" 'index is damaged' "$(cat "$DAEMON_LOG")"
+}
+
+# A member of one deflate stream, whose length in its trailer is modulo 2^32.
+test_more_than_4_gib_is_whole() {
+    fresh
+    python3 - "$STORE/d/big.json.gz" <<'END'
+import struct, sys, zlib
+piece = bytes(1 << 26)
+c = zlib.compressobj(9, zlib.DEFLATED, -15)
+stream = c.compress(piece) + c.flush(zlib.Z_FULL_FLUSH)
+with open(sys.argv[1], "wb") as f:
+    f.write(bytes([31, 139, 8, 0, 0, 0, 0, 0, 0, 255]))
+    crc = 0
+    for _ in range(66):
+        f.write(stream)
+        crc = zlib.crc32(piece, crc)
+    c = zlib.compressobj(9, zlib.DEFLATED, -15)
+    f.write(c.compress(b"end\n") + c.flush())
+    crc = zlib.crc32(b"end\n", crc)
+    f.write(struct.pack("<II", crc, (66 * (1 << 26) + 4) & 0xffffffff))
+END
+    plain_env
+    mount_start -o ro || return
+    assert_eq "size" $((66 * 67108864 + 4)) "$(stat -c %s "$MNT/d/big.json")"
+    assert_eq "end" end "$(tail -c 4 "$MNT/d/big.json")"
+    mount_stop
+    [ "$(du -sk "$CACHE" | cut -f1)" -lt 4096 ] || fail "the index takes $(du -sh "$CACHE")"
+}
+
+test_index_past_its_bound_is_refused() {
+    fresh
+    head -c 4000000 /dev/urandom | zstd -cq >"$STORE/d/large.bin.zst"
+    echo small | gzip -c >"$STORE/d/small.json.gz"
+    plain_env ARCHIVAL_CACHE_DISK_BYTES=1M
+    expect_error 'd/large.bin.zst|d/large.bin'
+    mount_start -o ro || return
+    cat "$MNT/d/large.bin" >/dev/null 2>&1 && fail "no error"
+    assert_eq "the other" small "$(cat "$MNT/d/small.json")"
+    assert_match "log" 'large.bin.*ARCHIVAL_CACHE_DISK_BYTES' "$(cat "$DAEMON_LOG")"
+    mount_stop
+    [ "$(du -sk "$CACHE" | cut -f1)" -le 1100 ] || fail "the cache takes $(du -sk "$CACHE")"
+}
+
+# What a run left that died is no file of another program, with and without the database.
+test_unfinished_run_stays_hidden() {
+    local codec point
+    for codec in gzip zstd none; do
+        for point in archive-durable committed; do
+            fresh
+            sql "set client_min_messages = error; drop schema if exists amberfs cascade;
+                 truncate call_sessions cascade;
+                 insert into call_sessions select * from keep.call_sessions;
+                 insert into call_events select * from keep.call_events" >/dev/null
+            write_env "ARCHIVAL_CACHE_PATH=$CACHE" "ARCHIVAL_COMPRESSION=$codec"
+            AMBER_FAILPOINT=$point amberfs archive call-archival --env-file "$ENVFILE" >/dev/null 2>&1
+            echo other | gzip -c >"$STORE/d/other.json.gz"
+            [ -n "$(find "$STORE" -name 'call_*' -type f)" ] || fail "$codec: nothing was left at $point"
+            left=$(cd "$STORE" && find . -path ./.amberfs -prune -o -name 'call_*' -type f -print | wc -l)
+            mount_start -o ro || return
+            shown=$(cd "$MNT" && find . -type f -name 'call_*' | wc -l)
+            assert_eq "$codec, $point: the other" other "$(cat "$MNT/d/other.json")"
+            if [ "$point" = archive-durable ]; then
+                assert_eq "$codec: shown of $left" 0 "$shown"
+            else
+                [ "$shown" -gt 0 ] || fail "$codec: nothing committed is shown"
+            fi
+            mount_stop
+            plain_env
+            assert_eq "$codec, $point: without a database" d/other.json \
+                "$(amberfs list --json --env-file "$ENVFILE" | jq -r .archive | grep -v '^call_')"
+            [ "$point" = committed ] || assert_eq "$codec: without a database" '' \
+                "$(amberfs list --json --env-file "$ENVFILE" | jq -r .archive | grep '^call_')"
+        done
+    done
+}
+
+test_own_and_other_archives_side_by_side() {
+    fresh
+    sql "set client_min_messages = error; drop schema if exists amberfs cascade" >/dev/null
+    write_env "ARCHIVAL_CACHE_PATH=$CACHE"
+    mount_start || return
+    echo '{"id": 1}' | gzip -c >"$STORE/d/other.json.gz"
+    run_job log-archival
+    n=$(cd "$MNT" && find . -name 'flow_logs_*' | wc -l)
+    [ "$n" -gt 0 ] || fail "no archive of ours is shown"
+    assert_eq "the other" '{"id": 1}' "$(cat "$MNT/d/other.json")"
+    # Restoring: its table isn't known; as rows of a table that is named, it is like any text.
+    expect_error "isn't an archive of amberfs"
+    echo d/other.json >"$MNT/.control/restore" 2>/dev/null && result=$(cat "$MNT/.control/wait/restore")
+    assert_match "restore" "isn't an archive of amberfs" "$result"
+    sql "create table other (id int)" >/dev/null
+    cp "$MNT/d/other.json" "$MNT/.restore/other/" || fail "cp into .restore/other failed"
+    assert_eq "rows" 1 "$(sql 'select id from other')"
+    mount_stop
+    assert_status 0 amberfs verify --env-file "$ENVFILE"
+    assert_match "verify" "1 files of other programs, 0 damaged" "$out"
+}
+
+pg_start
+make_demo_data 4000
+tap_run test_each_kind_reads_as_its_own_program_says \
+    test_listing_names_indexes_nothing \
+    test_names_that_collide_stay_apart \
+    test_damage_gives_what_is_before_it_then_an_error \
+    test_changed_file_is_noticed \
+    test_index_is_kept_checked_and_made_anew \
+    test_more_than_4_gib_is_whole \
+    test_index_past_its_bound_is_refused \
+    test_unfinished_run_stays_hidden \
+    test_own_and_other_archives_side_by_side
