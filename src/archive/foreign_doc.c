@@ -142,6 +142,8 @@ static enum amber_rc get_text(struct doc *d, char **out, struct amber_err *err)
     size_t len = (size_t)get_number(d, 2);
     const uint8_t *p = get_bytes(d, len);
 
+    if (p && memchr(p, 0, len))
+        d->is_short = true; /* not a text that we wrote */
     *out = p ? strndup((const char *)p, len) : strdup("");
     return *out ? AMBER_OK : amber_fail_nomem(err, "an index", len);
 }
@@ -232,7 +234,8 @@ static enum amber_rc parse(struct doc *d, struct amber_part *p, struct amber_err
     p->stored_bytes = get_number(d, 8);
     p->raw_bytes = get_number(d, 8);
     size_t n = (size_t)get_number(d, 4);
-    if (d->is_short || (codec != AMBER_CODEC_GZIP && codec != AMBER_CODEC_ZSTD))
+    if (d->is_short || strlen(version) >= sizeof(p->foreign->version) ||
+        (codec != AMBER_CODEC_GZIP && codec != AMBER_CODEC_ZSTD))
         return fail_doc("its head is wrong", err);
     p->codec = (enum amber_codec_kind)codec;
     rc = get_blocks(d, p, n, err);

@@ -17,15 +17,19 @@ fresh() {
     mkdir -p "$STORE/d"
 }
 
-# make_files: files of every kind in $STORE/d, their text in $T/want/d.
+# make_files: files of every kind in $STORE/d (made once), their text in $T/want/d.
 make_files() {
-    mkdir -p "$T/want/d"
-    python3 - "$STORE/d" "$T/want/d" <<'END'
+    [ -d "$T/made" ] || make_them
+    cp "$T/made"/* "$STORE/d/"
+}
+make_them() {
+    mkdir -p "$T/made" "$T/want/d"
+    python3 - "$T/made" "$T/want/d" <<'END'
 import gzip, os, random, struct, subprocess, sys, zlib
 store, want = sys.argv[1:]
 random.seed(3)
 text = b"".join(b'{"id":%d,"name":"row %d","value":%d}\n' % (i, i * 7, random.randrange(10**9))
-                for i in range(80000))
+                for i in range(30000))
 
 def put(name, stored, raw):
     open(f"{store}/{name}", "wb").write(stored)
@@ -65,7 +69,7 @@ put("pigz_i.ndjson.gz", run(text, "pigz", "-ic"), text)
 put("python.csv.gz", gzip.compress(text, 6), text)
 put("stored.json.gz", member(text, level=0), text)
 put("bgzf.json.gz", bgzf(text), text)
-put("many.json.gz", b"".join(member(text[i:i + 900]) for i in range(0, len(text), 900)), text)
+put("many.json.gz", b"".join(member(text[i:i + 3000]) for i in range(0, len(text), 3000)), text)
 put("cat.json.gz", run(text[:1000], "gzip", "-c") + member(text[1000:]) + member(b""), text)
 put("padded.json.gz", member(text) + bytes(100000), text)
 put("fields.json.gz", member(text, extra=b"XY\2\0ab", name=b"a b", comment=b"c", crc=True), text)
@@ -113,7 +117,7 @@ for name in sorted(os.listdir(want)):
         if os.pread(f.fileno(), n, off) != data[off:off + n]:
             sys.exit(f"{name}: pread {n} at {off}")
 END
-    assert_eq "codec attribute" gzip "$(getfattr --only-values -n user.amber.codec "$MNT/d/bgzf.json")"
+    assert_eq "codec attribute" gzip "$(getfattr --only-values -n user.amber.codec "$MNT/d/bgzf.json" 2>/dev/null)"
     mount_stop
 }
 
@@ -189,8 +193,8 @@ END
         grep -q "d/$n\.json\.[gz].*is damaged" "$DAEMON_LOG" || fail "$n: not in the log"
     done
     whole=$(stat -c %s "$T/want/d/gzip.json")
-    [ "$n_cut" -gt 100000 ] && [ "$n_cutz" -gt 100000 ] || fail "cut: $n_cut and $n_cutz bytes only"
-    [ "$n_late" -gt 100000 ] && [ "$n_late" -lt "$whole" ] || fail "late: $n_late bytes"
+    [ "$n_cut" -gt 50000 ] && [ "$n_cutz" -gt 50000 ] || fail "cut: $n_cut and $n_cutz bytes only"
+    [ "$n_late" -gt 50000 ] && [ "$n_late" -lt "$whole" ] || fail "late: $n_late bytes"
     assert_eq "a member whose checksum differs" 0 "$n_crc"
     assert_eq "bytes before junk" "$whole" "$n_behind"
     mount_stop
