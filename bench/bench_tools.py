@@ -55,12 +55,19 @@ def mounted(path):
         return any(line.split()[4] == path for line in f)
 
 
-def widen(path):
-    """Give a FUSE mount the readahead that amberfs gives its own, where that is allowed."""
-    dev = os.stat(path).st_dev
+def same_readahead(path, like):
+    """Give a FUSE mount the readahead of another one, where that is allowed."""
+    def knob(p):
+        dev = os.stat(p).st_dev
+        return f"/sys/class/bdi/{os.major(dev)}:{os.minor(dev)}/read_ahead_kb"
     with contextlib.suppress(OSError):
-        with open(f"/sys/class/bdi/{os.major(dev)}:{os.minor(dev)}/read_ahead_kb", "w") as f:
-            f.write("1024\n")
+        with open(knob(like)) as f, open(knob(path), "w") as g:
+            g.write(f.read())
+
+
+def realtime():
+    """From here on this process and its children go before all others."""
+    os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
 
 
 def status_kib(pid, key):
