@@ -68,7 +68,7 @@ enum amber_rc amber_marker_view_look(struct amber_marker_view *v, const struct a
 enum amber_rc amber_marker_view_entries(const struct amber_marker_view *v,
                                         struct amber_entry_list *out, struct amber_err *err)
     AMBER_MUST_CHECK;
-/* A look and its entries, once. */
+/* A look and its entries, once, in the order of their keys. */
 enum amber_rc amber_entries_from_markers(const struct amber_context *ctx,
                                          struct amber_entry_list *out, struct amber_err *err)
     AMBER_MUST_CHECK;

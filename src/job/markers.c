@@ -1,12 +1,13 @@
 /*
  * markers.c - the tree's entries as the store's commit markers have them.
  *
- * A run's marker never changes, so a view reads each one once; a look then costs one listing. What
- * is new is read by several threads where the store is remote: each marker and each archive's size
- * are requests of their own.
+ * A run's marker never changes, so a view reads each one once; a look then costs one listing.
  *
  *   commits, sorted by run --+-- known: its entries move from the old runs to the new ones
- *                            `-- new:   read, in parallel
+ *                            `-- new:   1. the marker, several at a time: rows, raw size, digest
+ *                                       2. stored sizes, and what is missing: by a stat for each of
+ *                                          a few, else by listing their top folders, which tells a
+ *                                          thousand sizes in the time of one stat
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -18,6 +19,8 @@
 #include "context_priv.h"
 
 #define READERS 16U /* of a remote store */
+#define STATS_MAX 32U
+#define SIZE_UNKNOWN UINT64_MAX
 
 struct marker_run {
     char run_id[AMBER_UUID_LEN];
@@ -66,8 +69,7 @@ void amber_marker_view_free(struct amber_marker_view *v)
 
 /* ---- reading what is new ---- */
 
-static enum amber_rc entry_from_marker(const struct amber_context *ctx,
-                                       const struct amber_marker_entry *m, int64_t committed_us,
+static enum amber_rc entry_from_marker(const struct amber_marker_entry *m, int64_t committed_us,
                                        struct amber_entry_list *out, struct amber_err *err)
 {
     struct amber_manifest_name name;
@@ -78,20 +80,12 @@ static enum amber_rc entry_from_marker(const struct amber_context *ctx,
     AMBER_AUTO_FREE char *path = key ? strndup(key, amber_name_logical_len(key)) : NULL;
     if (!path)
         return amber_fail_nomem(err, "an archive's name", name.archive_key_len);
-    struct amber_object_info info = {0};
-    rc = amber_store_stat(ctx->store, key, &info, err);
-    if (rc == AMBER_E_NOT_FOUND)
-        amber_error("%s: the archive is missing from the store, though run %s committed it; "
-                    "bring it back from a backup",
-                    key, name.run_id);
-    else if (rc)
-        return rc;
     struct amber_tree_entry e = {
         .path = path,
         .key = key,
         .manifest_key = m->manifest_key,
         .size = name.raw_bytes,
-        .stored_size = info.size,
+        .stored_size = SIZE_UNKNOWN,
         .rows = name.rows,
         .mtime_us = committed_us,
         .has_digest = true,
@@ -111,7 +105,7 @@ static enum amber_rc read_run(const struct amber_context *ctx, struct marker_run
         rc = AMBER_OK;
     }
     for (size_t k = 0; !rc && k < m.n_entries; k++)
-        rc = entry_from_marker(ctx, &m.entries[k], m.committed_us, &run->entries, err);
+        rc = entry_from_marker(&m.entries[k], m.committed_us, &run->entries, err);
     amber_marker_clear(&m);
     run->read = !rc;
     return rc;
@@ -135,8 +129,11 @@ static void look_run(struct amber_task *task)
 
 static enum amber_rc read_new(struct look *l, size_t n_new, struct amber_err *err)
 {
-    bool remote = amber_store_traits(l->ctx->store)->remote;
-    unsigned n = !remote ? 1 : n_new < READERS ? (unsigned)n_new : READERS;
+    unsigned n = amber_store_traits(l->ctx->store)->remote ? READERS : amber_cpu_count();
+    if (n > READERS)
+        n = READERS;
+    if (n > n_new)
+        n = (unsigned)n_new;
     struct look_task tasks[READERS];
     for (unsigned i = 0; i < n; i++)
         tasks[i] = (struct look_task){.task = {.run = look_run}, .look = l};
@@ -154,6 +151,93 @@ static enum amber_rc read_new(struct look *l, size_t n_new, struct amber_err *er
     if (l->fault.code)
         *err = l->fault;
     return l->fault.code;
+}
+
+/* ---- sizes of what is new ---- */
+
+/* Entries without size, sorted by key; the runs'. */
+struct unsized {
+    struct amber_tree_entry **items; /* owned */
+    size_t n;
+};
+
+static int compare_keys(const void *a, const void *b)
+{
+    const struct amber_tree_entry *const *x = a, *const *y = b;
+    return strcmp((*x)->key, (*y)->key);
+}
+
+static enum amber_rc find_unsized(const struct look *l, struct unsized *out, struct amber_err *err)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++)
+        n += l->runs[i].entries.n;
+    enum amber_rc rc = amber_calloc(n + 1, sizeof(struct amber_tree_entry *), &out->items, err);
+    for (size_t i = 0; !rc && i < l->n; i++)
+        for (size_t k = 0; k < l->runs[i].entries.n; k++)
+            if (l->runs[i].entries.items[k].stored_size == SIZE_UNKNOWN)
+                out->items[out->n++] = &l->runs[i].entries.items[k];
+    if (!rc)
+        qsort(out->items, out->n, sizeof(*out->items), compare_keys);
+    return rc;
+}
+
+static enum amber_rc take_size(void *arg, const char *key, const struct amber_object_info *info,
+                               struct amber_err *err)
+{
+    const struct unsized *u = arg;
+    const struct amber_tree_entry wanted = {.key = key}, *p = &wanted;
+    struct amber_tree_entry **e = bsearch(&p, u->items, u->n, sizeof(*u->items), compare_keys);
+    (void)err;
+    if (e)
+        (*e)->stored_size = info->size;
+    return AMBER_OK;
+}
+
+static enum amber_rc stat_size(const struct look *l, struct amber_tree_entry *e,
+                               struct amber_err *err)
+{
+    struct amber_object_info info;
+    enum amber_rc rc = amber_store_stat(l->ctx->store, e->key, &info, err);
+    if (!rc)
+        e->stored_size = info.size;
+    return rc == AMBER_E_NOT_FOUND ? AMBER_OK : rc;
+}
+
+/* The sizes of all entries below the top folder of *first, or of *first alone if it is in none or
+ * all are few; *first is then the one behind them. */
+static enum amber_rc size_some(const struct look *l, struct unsized *u, size_t *first,
+                               struct amber_err *err)
+{
+    char folder[AMBER_KEY_MAX + 1];
+    const char *key = u->items[*first]->key;
+    const char *slash = strchr(key, '/');
+    if (!slash || u->n <= STATS_MAX)
+        return stat_size(l, u->items[(*first)++], err);
+    size_t len = (size_t)(slash - key);
+    memcpy(folder, key, len);
+    folder[len] = '\0';
+    while (*first < u->n && strncmp(u->items[*first]->key, key, len + 1) == 0)
+        (*first)++;
+    return amber_store_list(l->ctx->store, folder, take_size, u, err);
+}
+
+static enum amber_rc size_new(const struct look *l, struct amber_err *err)
+{
+    struct unsized u = {0};
+    enum amber_rc rc = find_unsized(l, &u, err);
+    for (size_t i = 0; !rc && i < u.n;)
+        rc = size_some(l, &u, &i, err);
+    for (size_t i = 0; !rc && i < u.n; i++) {
+        if (u.items[i]->stored_size != SIZE_UNKNOWN)
+            continue;
+        u.items[i]->stored_size = 0;
+        amber_error("%s: the archive is missing from the store, though its run was committed (%s); "
+                    "bring it back from a backup",
+                    u.items[i]->key, u.items[i]->manifest_key);
+    }
+    free(u.items);
+    return rc;
 }
 
 /* ---- looking ---- */
@@ -204,6 +288,8 @@ enum amber_rc amber_marker_view_look(struct amber_marker_view *v, const struct a
     for (size_t i = 0; i < l.n; i++)
         n_new += !l.runs[i].read;
     rc = read_new(&l, n_new, err);
+    if (!rc)
+        rc = size_new(&l, err);
     if (rc) {
         move_known(v, l.runs, l.n, true);
         runs_free(l.runs, l.n);
@@ -216,6 +302,12 @@ enum amber_rc amber_marker_view_look(struct amber_marker_view *v, const struct a
     return AMBER_OK;
 }
 
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(((const struct amber_tree_entry *)a)->key,
+                  ((const struct amber_tree_entry *)b)->key);
+}
+
 enum amber_rc amber_marker_view_entries(const struct amber_marker_view *v,
                                         struct amber_entry_list *out, struct amber_err *err)
 {
@@ -226,6 +318,8 @@ enum amber_rc amber_marker_view_entries(const struct amber_marker_view *v,
             rc = amber_entry_list_add(out, &v->runs[i].entries.items[k], err);
     if (rc)
         amber_entry_list_clear(out);
+    else if (out->n)
+        qsort(out->items, out->n, sizeof(*out->items), by_key);
     return rc;
 }
 
