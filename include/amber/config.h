@@ -23,11 +23,23 @@ struct amber_config_s3 {
     int timeout_s;
 };
 
+/* One of ARCHIVAL_S3_REPLICAS; strings are owned. */
+struct amber_config_replica {
+    char *name;         /* lower case */
+    char *storage_type; /* "local", "s3" */
+    char *path;
+    struct amber_config_s3 s3;
+    bool sync; /* MODE */
+};
+
 struct amber_config {
     bool archival_enabled;
     char *storage_type; /* owned; "local", "s3" */
     char *path;         /* owned; ARCHIVAL_PATH: a folder, or s3://BUCKET/PREFIX */
     struct amber_config_s3 s3;
+    char *replica_names; /* owned; as given; NULL: none */
+    struct amber_config_replica *replicas; /* owned; in the order of their names */
+    size_t n_replicas;
     int retention_days;
     enum amber_codec_kind compression;
     int compression_level; /* the codec's default if not set */
@@ -67,6 +79,9 @@ enum amber_rc amber_config_set_path(struct amber_config *c, const char *path,
 /* The store as it is opened; out points to out_s3, and both borrow c's strings. */
 void amber_config_store(const struct amber_config *c, struct amber_store_config *out,
                         struct amber_s3_config *out_s3);
+/* The same for replica i. */
+void amber_config_replica_store(const struct amber_config *c, size_t i,
+                                struct amber_store_config *out, struct amber_s3_config *out_s3);
 /* Every variable with default and meaning, formatted for --help (terminal) or as roff. */
 enum amber_rc amber_config_describe(bool roff, struct amber_buf *out, struct amber_err *err)
     AMBER_MUST_CHECK;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "amber/cancel.h"
+#include "amber/copies.h"
 #include "amber/disk_cache.h"
 #include "amber/foreign.h"
 #include "amber/log.h"
@@ -84,6 +85,47 @@ enum amber_rc amber_app_entries(struct app *app, struct amber_entry_list *out,
     return rc;
 }
 
+/* A replica that holds another store is refused at once; one that can't be asked, when it is filled. */
+static enum amber_rc check_replica(struct amber_store *primary, struct amber_store *replica,
+                                   struct amber_err *err)
+{
+    struct amber_err unknown = AMBER_ERR_INIT;
+    struct amber_store_identity a, b;
+    if (amber_store_identity_get(primary, &a, &unknown) ||
+        amber_store_identity_get(replica, &b, &unknown) || strcmp(a.store_id, b.store_id) == 0)
+        return AMBER_OK;
+    return amber_fail(err, AMBER_E_DENIED,
+                      "it holds the store %s, not a copy of this one (%s): give the replica an "
+                      "empty folder or prefix of its own",
+                      b.store_id, a.store_id);
+}
+
+/* Make app->store the set of all copies. */
+static enum amber_rc open_replicas(struct app *app, bool read_only, struct amber_err *err)
+{
+    struct amber_copy_config copies[AMBER_COPIES_MAX] = {{.name = "primary", .store = app->store}};
+    size_t n = 1;
+    enum amber_rc rc = AMBER_OK;
+    for (size_t i = 0; !rc && i < app->cfg.n_replicas; i++) {
+        struct amber_store_config sc;
+        struct amber_s3_config s3;
+        const struct amber_config_replica *r = &app->cfg.replicas[i];
+        copies[n] = (struct amber_copy_config){.name = r->name, .sync = r->sync};
+        amber_config_replica_store(&app->cfg, i, &sc, &s3);
+        sc.read_only = read_only;
+        rc = amber_store_open(&sc, &copies[n].store, err);
+        if (!rc)
+            rc = check_replica(app->store, copies[n++].store, err);
+        if (rc)
+            amber_wrap(err, "ARCHIVAL_S3_REPLICAS: %s", r->name);
+    }
+    if (!rc)
+        rc = amber_copies_new(copies, n, &app->store, err);
+    for (size_t i = 1; rc && i < n; i++)
+        amber_store_free(copies[i].store);
+    return rc;
+}
+
 enum amber_rc amber_app_open(struct app *app, bool read_only, bool create, int dir_fd,
                              struct amber_err *err)
 {
@@ -94,6 +136,8 @@ enum amber_rc amber_app_open(struct app *app, bool read_only, bool create, int d
     sc.create = create;
     sc.read_only = read_only;
     enum amber_rc rc = amber_store_open(&sc, &app->store, err);
+    if (!rc && app->cfg.n_replicas)
+        rc = open_replicas(app, read_only, err);
     if (!rc)
         rc = amber_pool_new(amber_cpu_count(), &app->pool, err);
     if (!rc)

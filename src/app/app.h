@@ -92,5 +92,6 @@ int amber_cmd_list(struct app *app);
 int amber_cmd_init(struct app *app);
 int amber_cmd_rebuild(struct app *app);
 int amber_cmd_reconcile(struct app *app);
+int amber_cmd_replicate(struct app *app);
 
 #endif

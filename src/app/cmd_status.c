@@ -60,6 +60,21 @@ static void print_job(const json_t *job, bool terminal)
         print_bar(progress);
 }
 
+static void print_replica(const json_t *r)
+{
+    char bytes[32];
+    amber_human_bytes(number_of(r, "bytesBehind"), bytes);
+    printf("replica   %s (%s): %s", text_of(r, "name"), text_of(r, "mode"), text_of(r, "state"));
+    if (number_of(r, "archivesBehind"))
+        printf(", %llu archives (%s) behind since %s",
+               (unsigned long long)number_of(r, "archivesBehind"), bytes, text_of(r, "behindSince"));
+    if (number_of(r, "reads"))
+        printf(", %llu reads answered for others", (unsigned long long)number_of(r, "reads"));
+    printf("\n");
+    if (json_is_string(json_object_get(r, "error")))
+        printf("          %s\n", text_of(r, "error"));
+}
+
 static void print_table(const json_t *doc, bool terminal)
 {
     const json_t *store = json_object_get(doc, "store");
@@ -74,6 +89,9 @@ static void print_table(const json_t *doc, bool terminal)
            (unsigned long long)number_of(doc, "uptimeSeconds"));
     printf("store     %s: %llu archives, %s rows, %s stored as %s\n", text_of(store, "path"),
            (unsigned long long)number_of(store, "archives"), rows, raw, stored);
+    size_t i;
+    const json_t *item;
+    json_array_foreach(json_object_get(doc, "replicas"), i, item) print_replica(item);
     if (json_is_true(json_object_get(db, "reachable")))
         printf("database  %s: reachable\n", text_of(db, "name"));
     else
@@ -84,8 +102,6 @@ static void print_table(const json_t *doc, bool terminal)
                text_of(store, "needsReconcile"));
     printf("\n  %-18s %-9s %-21s %-21s %-9s %s\n", "job", "state", "next run", "last run", "result",
            "rows");
-    size_t i;
-    const json_t *item;
     json_array_foreach(json_object_get(doc, "jobs"), i, item) print_job(item, terminal);
     json_array_foreach(json_object_get(doc, "pins"), i, item)
         printf("pinned    %s, %s to %s, until %s (restored rows stay)\n", text_of(item, "table"),

@@ -20,7 +20,7 @@
 #include "amber/cron.h"
 #include "amber/nearest.h"
 #include "describe.h"
-#include "env_file.h"
+#include "config_priv.h"
 
 #define DAYS_MAX 36500
 #define BLOCK_MIN 65536
@@ -29,19 +29,6 @@
 #define CACHE_DISK_MAX (INT64_C(1) << 44)
 #define LEVEL_UNSET INT_MIN
 #define VALUE_SHOWN 80U /* bytes of a wrong value in a message */
-
-struct variable {
-    const char *name;
-    const char *fallback; /* default, parsed like a value; NULL: nothing is parsed */
-    const char *allowed;
-    const char *meaning;
-    /* errors  INVALID with a text that goes behind "NAME is VALUE: ". NULL: not ours to parse */
-    enum amber_rc (*parse)(const struct variable *v, const char *value, void *member,
-                           struct amber_err *err);
-    size_t offset;    /* of the member in struct amber_config */
-    int64_t min, max; /* numbers and sizes */
-    bool hidden;      /* the value may be a secret */
-};
 
 static enum amber_rc not_allowed(const struct variable *v, struct amber_err *err)
 {
@@ -134,7 +121,7 @@ static enum amber_rc parse_storage_type(const struct variable *v, const char *va
     return i == amber_countof(words) ? not_allowed(v, err) : amber_strdup(words[i], member, err);
 }
 
-static bool is_bucket_path(const char *path)
+bool amber_config_is_bucket(const char *path)
 {
     return strncasecmp(path, "s3://", 5) == 0;
 }
@@ -142,7 +129,7 @@ static bool is_bucket_path(const char *path)
 static enum amber_rc parse_path(const struct variable *v, const char *value, void *member,
                                 struct amber_err *err)
 {
-    bool bucket = is_bucket_path(value) && !strpbrk(value + 5, "@?#");
+    bool bucket = amber_config_is_bucket(value) && !strpbrk(value + 5, "@?#");
     if (strstr(value, "://") && !bucket)
         return not_allowed(v, err);
     return amber_strdup(value, member, err);
@@ -323,6 +310,17 @@ static const struct variable variables[] = {
      .offset = MEMBER(s3.timeout_s),
      .min = 2,
      .max = 3600},
+    {.name = "ARCHIVAL_S3_REPLICAS",
+     .allowed = "up to 7 names of letters, digits and _, with commas between them",
+     .meaning = "Names of further places that receive every archive, such as west,backup. Where "
+                "each is, say the variables below.",
+     .parse = parse_text,
+     .offset = MEMBER(replica_names)},
+    {.name = "ARCHIVAL_S3_REPLICA_WEST_PATH, _MODE, _REGION, ...",
+     .allowed = "",
+     .meaning = "Of the replica named west: its path (s3://BUCKET/PREFIX or a folder), its mode (async, "
+                "the default: copied soon after; sync: before rows are deleted), and what the "
+                "ARCHIVAL_S3_ variables say of the bucket, of which it inherits none."},
     {.name = "ARCHIVAL_RETENTION_DAYS",
      .fallback = "90",
      .allowed = "0 to 36500",
@@ -468,13 +466,6 @@ static const struct variable variables[] = {
                 "credentials come from if ARCHIVAL_S3_ACCESS_KEY_ID isn't set."},
 };
 
-/* Where a value was found. */
-struct source {
-    const char *value; /* borrowed; NULL: nowhere */
-    const char *file;  /* NULL: the environment */
-    unsigned line;
-};
-
 /* A variable's value in an environment list: NULL if it isn't there. */
 static const char *environ_find(char *const *list, const char *name)
 {
@@ -485,15 +476,14 @@ static const char *environ_find(char *const *list, const char *name)
     return NULL;
 }
 
-static struct source source_of(const struct variable *v, char *const *environ_list,
-                               const struct amber_env *env, const char *env_file)
+struct source amber_config_source(const struct sources *all, const char *name)
 {
-    const char *value = environ_find(environ_list, v->name);
+    const char *value = environ_find(all->environ_list, name);
     if (value && *value)
         return (struct source){.value = value};
-    const struct amber_env_entry *entry = amber_env_find(env, v->name);
+    const struct amber_env_entry *entry = amber_env_find(all->env, name);
     if (entry && *entry->value)
-        return (struct source){entry->value, env_file, entry->line};
+        return (struct source){entry->value, all->env_file, entry->line};
     return (struct source){0};
 }
 
@@ -510,7 +500,7 @@ static void value_show(const char *value, char out[VALUE_SHOWN + 1])
 }
 
 /* Put "where: NAME is VALUE: " before the text of a parser's error. */
-static enum amber_rc value_wrap(const struct variable *v, const struct source *s,
+enum amber_rc amber_config_wrap(const struct variable *v, const struct source *s,
                                 struct amber_err *err)
 {
     char shown[VALUE_SHOWN + 1];
@@ -522,14 +512,14 @@ static enum amber_rc value_wrap(const struct variable *v, const struct source *s
     return s->file ? amber_wrap(err, "%s:%u", s->file, s->line) : amber_wrap(err, "environment");
 }
 
-static enum amber_rc variable_load(const struct variable *v, const struct source *s,
-                                   struct amber_config *c, struct amber_err *err)
+enum amber_rc amber_config_load_one(const struct variable *v, const struct source *s,
+                                    struct amber_config *c, struct amber_err *err)
 {
     const char *value = s->value ? s->value : v->fallback;
     if (!v->parse || !value)
         return AMBER_OK;
     enum amber_rc rc = v->parse(v, value, (char *)c + v->offset, err);
-    return rc == AMBER_OK || rc == AMBER_E_NOMEM || !s->value ? rc : value_wrap(v, s, err);
+    return rc == AMBER_OK || rc == AMBER_E_NOMEM || !s->value ? rc : amber_config_wrap(v, s, err);
 }
 
 /* The level's bounds are the compression's. */
@@ -547,15 +537,21 @@ static enum amber_rc level_check(struct amber_config *c, const struct source *s,
                info->level_min, info->level_max);
     for (size_t i = 0; i < amber_countof(variables); i++)
         if (variables[i].offset == MEMBER(compression_level))
-            return value_wrap(&variables[i], s, err);
+            return amber_config_wrap(&variables[i], s, err);
     return err->code;
+}
+
+const struct variable *amber_config_variables(size_t *out_n)
+{
+    *out_n = amber_countof(variables);
+    return variables;
 }
 
 /* Type and path must fit; a path that names a bucket is enough. */
 static enum amber_rc storage_check(struct amber_config *c, const struct source *type,
                                    struct amber_err *err)
 {
-    bool s3 = strcmp(c->storage_type, "s3") == 0, bucket = is_bucket_path(c->path);
+    bool s3 = strcmp(c->storage_type, "s3") == 0, bucket = amber_config_is_bucket(c->path);
     if (s3 == bucket)
         return AMBER_OK;
     if (s3)
@@ -576,7 +572,7 @@ enum amber_rc amber_config_set_path(struct amber_config *c, const char *path,
     AMBER_AUTO_FREE char *type = NULL, *copy = NULL;
     enum amber_rc rc = amber_strdup(path, &copy, err);
     if (!rc)
-        rc = amber_strdup(is_bucket_path(path) ? "s3" : "local", &type, err);
+        rc = amber_strdup(amber_config_is_bucket(path) ? "s3" : "local", &type, err);
     if (rc)
         return rc;
     free(c->path);
@@ -586,24 +582,40 @@ enum amber_rc amber_config_set_path(struct amber_config *c, const char *path,
     return AMBER_OK;
 }
 
+static void set_s3(const struct amber_config_s3 *c, int orphan_days, struct amber_s3_config *out)
+{
+    *out = (struct amber_s3_config){
+        .region = c->region,
+        .endpoint = c->endpoint,
+        .access_key_id = c->access_key_id,
+        .secret_access_key = c->secret_access_key,
+        .session_token = c->session_token,
+        .sse_kms_key_id = c->sse_kms_key_id,
+        .storage_class = c->storage_class,
+        .ca_file = c->ca_file,
+        .addressing = c->addressing,
+        .sse = c->sse,
+        .timeout_s = (unsigned)c->timeout_s,
+        .orphan_s = (int64_t)orphan_days * 86400,
+    };
+}
+
 void amber_config_store(const struct amber_config *c, struct amber_store_config *out,
                         struct amber_s3_config *out_s3)
 {
-    *out_s3 = (struct amber_s3_config){
-        .region = c->s3.region,
-        .endpoint = c->s3.endpoint,
-        .access_key_id = c->s3.access_key_id,
-        .secret_access_key = c->s3.secret_access_key,
-        .session_token = c->s3.session_token,
-        .sse_kms_key_id = c->s3.sse_kms_key_id,
-        .storage_class = c->s3.storage_class,
-        .ca_file = c->s3.ca_file,
-        .addressing = c->s3.addressing,
-        .sse = c->s3.sse,
-        .timeout_s = (unsigned)c->s3.timeout_s,
-    };
+    set_s3(&c->s3, c->orphan_days, out_s3);
     *out = (struct amber_store_config){
         .type = c->storage_type, .path = c->path, .s3 = out_s3, .dir_fd = -1};
+}
+
+void amber_config_replica_store(const struct amber_config *c, size_t i,
+                                struct amber_store_config *out, struct amber_s3_config *out_s3)
+{
+    const struct amber_config_replica *r = &c->replicas[i];
+    set_s3(&r->s3, c->orphan_days, out_s3);
+    out_s3->may_be_away = true;
+    *out = (struct amber_store_config){
+        .type = r->storage_type, .path = r->path, .s3 = out_s3, .dir_fd = -1};
 }
 
 /* Where the cache is if nothing is said. A service without a home has the system's folder. */
@@ -621,14 +633,16 @@ static enum amber_rc cache_path_default(char *const *environ_list, char **out,
 }
 
 /* Warn of a name that looks like ours and isn't. */
-static enum amber_rc name_check(const char *name, const char *file, unsigned line,
-                                struct amber_buf *warnings, struct amber_err *err)
+static enum amber_rc name_check(const struct amber_config *c, const char *name, const char *file,
+                                unsigned line, struct amber_buf *warnings, struct amber_err *err)
 {
     if (strncmp(name, "ARCHIVAL_", 9) != 0 && strncmp(name, "MEMORY_CLEANUP_", 15) != 0)
         return AMBER_OK;
     for (size_t i = 0; i < amber_countof(variables); i++)
         if (strcmp(variables[i].name, name) == 0)
             return AMBER_OK;
+    if (amber_config_of_replica(c, name))
+        return AMBER_OK;
     const char *nearest = amber_nearest(name, &variables[0].name, amber_countof(variables),
                                         sizeof(variables[0]), SIZE_MAX);
     char where[64], shown[VALUE_SHOWN + 1];
@@ -640,18 +654,20 @@ static enum amber_rc name_check(const char *name, const char *file, unsigned lin
                             file ? file : "environment", file ? where : "", shown, nearest);
 }
 
-static enum amber_rc names_check(char *const *environ_list, const struct amber_env *env,
-                                 const char *env_file, struct amber_buf *warnings,
-                                 struct amber_err *err)
+static enum amber_rc names_check(const struct amber_config *c, const struct sources *all,
+                                 struct amber_buf *warnings, struct amber_err *err)
 {
+    const struct amber_env *env = all->env;
+    char *const *environ_list = all->environ_list;
     enum amber_rc rc = AMBER_OK;
     for (size_t i = 0; !rc && i < env->n; i++)
-        rc = name_check(env->items[i].name, env_file, env->items[i].line, warnings, err);
+        rc = name_check(c, env->items[i].name, all->env_file, env->items[i].line, warnings,
+                        err);
     for (; !rc && environ_list && *environ_list; environ_list++) {
         AMBER_AUTO_FREE char *name = strndup(*environ_list, strcspn(*environ_list, "="));
         if (!name)
             return amber_fail_nomem(err, "a variable's name", strlen(*environ_list));
-        rc = name_check(name, NULL, 0, warnings, err);
+        rc = name_check(c, name, NULL, 0, warnings, err);
     }
     if (rc == AMBER_E_LIMIT) { /* warnings that find no room are no reason to stop */
         *err = (struct amber_err)AMBER_ERR_INIT;
@@ -684,10 +700,11 @@ enum amber_rc amber_config_load(const char *env_file, char *const *environ_list,
     struct amber_config c AMBER_CLEANUP(amber_config_clear) = {.compression_level = LEVEL_UNSET};
     struct source level = {0}, type = {0};
 
+    const struct sources all = {environ_list, &env, env_file};
     enum amber_rc rc = env_file ? amber_env_load(env_file, &env, warnings, err) : AMBER_OK;
     for (size_t i = 0; !rc && i < amber_countof(variables); i++) {
-        struct source s = source_of(&variables[i], environ_list, &env, env_file);
-        rc = variable_load(&variables[i], &s, &c, err);
+        struct source s = amber_config_source(&all, variables[i].name);
+        rc = amber_config_load_one(&variables[i], &s, &c, err);
         if (variables[i].offset == MEMBER(compression_level))
             level = s;
         if (variables[i].offset == MEMBER(storage_type))
@@ -697,10 +714,12 @@ enum amber_rc amber_config_load(const char *env_file, char *const *environ_list,
         rc = level_check(&c, &level, err);
     if (!rc)
         rc = storage_check(&c, &type, err);
+    if (!rc && c.replica_names)
+        rc = amber_config_load_replicas(&all, &c, err);
     if (!rc && !c.cache_path)
         rc = cache_path_default(environ_list, &c.cache_path, err);
     if (!rc)
-        rc = names_check(environ_list, &env, env_file, warnings, err);
+        rc = names_check(&c, &all, warnings, err);
     /* Last: it may move the list that environ_list is. */
     if (!rc)
         rc = export_others(environ_list, &env, err);
@@ -709,6 +728,18 @@ enum amber_rc amber_config_load(const char *env_file, char *const *environ_list,
     *out = c;
     c = (struct amber_config){0};
     return AMBER_OK;
+}
+
+static void s3_clear(struct amber_config_s3 *c)
+{
+    free(c->region);
+    free(c->endpoint);
+    free(c->access_key_id);
+    free(c->secret_access_key);
+    free(c->session_token);
+    free(c->sse_kms_key_id);
+    free(c->storage_class);
+    free(c->ca_file);
 }
 
 void amber_config_clear(struct amber_config *c)
@@ -721,14 +752,15 @@ void amber_config_clear(struct amber_config *c)
     free(c->jobs_file);
     free(c->user);
     free(c->database_url);
-    free(c->s3.region);
-    free(c->s3.endpoint);
-    free(c->s3.access_key_id);
-    free(c->s3.secret_access_key);
-    free(c->s3.session_token);
-    free(c->s3.sse_kms_key_id);
-    free(c->s3.storage_class);
-    free(c->s3.ca_file);
+    s3_clear(&c->s3);
+    for (size_t i = 0; i < c->n_replicas; i++) {
+        free(c->replicas[i].name);
+        free(c->replicas[i].storage_type);
+        free(c->replicas[i].path);
+        s3_clear(&c->replicas[i].s3);
+    }
+    free(c->replicas);
+    free(c->replica_names);
     *c = (struct amber_config){0};
 }
 

@@ -36,6 +36,8 @@ static int run(struct app *app)
         return amber_cmd_rebuild(app);
     case AMBER_COMMAND_RECONCILE:
         return amber_cmd_reconcile(app);
+    case AMBER_COMMAND_REPLICATE:
+        return amber_cmd_replicate(app);
     }
     return 2;
 }

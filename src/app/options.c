@@ -68,6 +68,10 @@ static const struct command commands[AMBER_COMMAND_COUNT] = {
                                  "After a failover, or when the database was set back to an "
                                  "earlier time. Without an option: "
                                  "list them."},
+    [AMBER_COMMAND_REPLICATE] = {"replicate", "", 0, 0,
+                                 "Copy what the replicas don't have yet, now.",
+                                 "A daemon does this by itself. The replicas are those of "
+                                 "ARCHIVAL_S3_REPLICAS."},
 };
 
 enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_MOUNT };

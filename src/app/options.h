@@ -21,8 +21,9 @@ enum amber_command {
     AMBER_COMMAND_INIT,
     AMBER_COMMAND_REBUILD_MANIFEST,
     AMBER_COMMAND_RECONCILE,
+    AMBER_COMMAND_REPLICATE,
 };
-#define AMBER_COMMAND_COUNT 10
+#define AMBER_COMMAND_COUNT 11
 
 struct amber_options {
     enum amber_command command;
@@ -42,7 +43,7 @@ struct amber_options {
     char *store_path;   /* owned; source as the storage folder, if it is an absolute path: stands
                            for ARCHIVAL_PATH. NULL otherwise */
     /* the other commands */
-    bool dry_run, force, allow_triggers, all, watch, json;
+    bool dry_run, force, allow_triggers, all, repair, watch, json;
     char *into, *on_conflict; /* owned; on_conflict is error, skip or replace */
     char *adopt, *supersede;  /* owned; a run's id or "all" */
 };

@@ -6,7 +6,7 @@
  *   3 each table's rows into a writer; ctl reserves the name       export_tables, open_piece
  *     before the first byte
  *   4 writer finished: durable; manifest put                       finish_piece
- *   5 read back from the medium                                    prove_pieces
+ *   5 read back from the medium; then the sync replicas, likewise  prove_pieces, replicate_pieces
  *   6 pg: delete, check                                            delete_rows
  *   7 pg: fence + catalog rows, COMMIT; then the marker            commit_unit
  *
@@ -21,9 +21,11 @@
 
 #include "amber/calendar.h"
 #include "amber/catalog.h"
+#include "amber/copies.h"
 #include "amber/failpoint.h"
 #include "amber/log.h"
 #include "amber/recover.h"
+#include "amber/replicator.h"
 #include "attempt_priv.h"
 
 #define SETTLE_TRIES 5
@@ -212,6 +214,7 @@ static enum amber_rc export_tables(struct attempt *t, struct amber_err *err)
 static enum amber_rc prove_pieces(struct attempt *t, struct amber_err *err)
 {
     struct archiver *a = t->a;
+    struct amber_store *primary = amber_copies_store(a->ctx->store, 0);
     for (size_t i = 0; i < a->family.n_tables; i++) {
         struct piece *p = &t->pieces[i];
         if (!p->proof)
@@ -219,14 +222,34 @@ static enum amber_rc prove_pieces(struct attempt *t, struct amber_err *err)
         /* The manifest too is what the store gives back, under the digest that we will record. */
         struct amber_manifest m = {0};
         enum amber_rc rc =
-            amber_manifest_get(a->ctx->store, p->manifest_key, &p->manifest_digest, &m, err);
+            amber_manifest_get(primary, p->manifest_key, &p->manifest_digest, &m, err);
         if (!rc)
-            rc = amber_proof_check(p->proof, a->ctx->store, &m, a->pool, a->cancel, err);
+            rc = amber_proof_check(p->proof, primary, &m, a->pool, a->cancel, err);
         amber_manifest_clear(&m);
         if (rc)
             return amber_wrap(err, "reading the new archive back");
     }
     return amber_failpoint("proof-done", err);
+}
+
+/* The sync replicas have the same bytes, read back, before a deletion is committed. */
+static enum amber_rc replicate_pieces(struct attempt *t, struct amber_err *err)
+{
+    struct archiver *a = t->a;
+    enum amber_rc rc = AMBER_OK;
+    for (size_t i = 0; !rc && i < a->family.n_tables; i++) {
+        const struct piece *p = &t->pieces[i];
+        if (p->proof)
+            rc = amber_replicate_sync(a->ctx, a->id.store_id, p->manifest_key, &p->manifest_digest,
+                                      a->cancel, err);
+    }
+    return rc ? rc : amber_failpoint("replicas-durable", err);
+}
+
+static enum amber_rc prove_and_replicate(struct attempt *t, struct amber_err *err)
+{
+    enum amber_rc rc = prove_pieces(t, err);
+    return rc ? rc : replicate_pieces(t, err);
 }
 
 /* ---- 6: delete ---- */
@@ -254,7 +277,7 @@ struct proving {
 static void *prove_main(void *arg)
 {
     struct proving *p = arg;
-    p->rc = prove_pieces(p->t, &p->err);
+    p->rc = prove_and_replicate(p->t, &p->err);
     return NULL;
 }
 
@@ -284,7 +307,7 @@ static enum amber_rc prove_while_deleting(struct attempt *t, struct amber_err *e
 static enum amber_rc prove_then_delete(struct attempt *t, struct amber_err *err)
 {
     amber_archiver_phase(t->a, AMBER_PHASE_VERIFY);
-    enum amber_rc rc = prove_pieces(t, err);
+    enum amber_rc rc = prove_and_replicate(t, err);
     if (rc)
         return rc;
     amber_archiver_phase(t->a, AMBER_PHASE_DELETE);
@@ -318,6 +341,8 @@ static enum amber_rc record(struct attempt *t, struct amber_err *err)
     }
     if (!rc)
         rc = amber_catalog_run_commit(a->pg, &t->run, rows, n, err);
+    if (!rc)
+        rc = amber_replicas_queue(a->ctx, a->pg, &t->run, err);
     free(rows);
     return rc;
 }
@@ -360,11 +385,11 @@ static enum amber_rc settle_commit(struct attempt *t, struct amber_err *err)
 
 /* Deleting may have taken long, and a disk may have been unplugged or a folder removed since the
  * archives were read back: what is about to be the only copy must still be in its place. */
-static enum amber_rc still_there(const struct attempt *t, const char *key, const uint64_t *bytes,
-                                 struct amber_err *err)
+static enum amber_rc still_in(struct amber_store *store, const char *key, const uint64_t *bytes,
+                              struct amber_err *err)
 {
     struct amber_object_info info;
-    enum amber_rc rc = amber_store_stat(t->a->ctx->store, key, &info, err);
+    enum amber_rc rc = amber_store_stat(store, key, &info, err);
     if (!rc && bytes && info.size != *bytes)
         rc = amber_fail(err, AMBER_E_CORRUPT, "%s has %llu bytes, %llu were written", key,
                         (unsigned long long)info.size, (unsigned long long)*bytes);
@@ -372,6 +397,18 @@ static enum amber_rc still_there(const struct attempt *t, const char *key, const
                                 "stay in the database; is the store mounted, and who writes "
                                 "into it?")
               : AMBER_OK;
+}
+
+/* In the primary, and in each replica that the unit waits for. */
+static enum amber_rc still_there(const struct attempt *t, const char *key, const uint64_t *bytes,
+                                 struct amber_err *err)
+{
+    struct amber_store *st = t->a->ctx->store;
+    enum amber_rc rc = AMBER_OK;
+    for (unsigned i = 0; !rc && i < amber_copies_count(st); i++)
+        if (i == 0 || amber_copies_sync(st, i))
+            rc = still_in(amber_copies_store(st, i), key, bytes, err);
+    return rc;
 }
 
 static enum amber_rc pieces_still_there(const struct attempt *t, struct amber_err *err)
@@ -418,6 +455,8 @@ static enum amber_rc commit_unit(struct attempt *t, struct amber_err *err)
         amber_warn("run %s is committed, but its marker isn't written yet (%s); the next start "
                    "makes up for it",
                    t->run.run_id, late.text);
+    else
+        amber_replicas_settle(a->ctx, a->ctl, a->id.store_id, t->run.run_id);
     if (amber_failpoint("marker-durable", &late))
         amber_warn("%s", late.text);
     return AMBER_OK;

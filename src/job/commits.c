@@ -3,6 +3,8 @@
  */
 #include "commits_priv.h"
 
+#include "amber/copies.h"
+
 #include <stdio.h>
 
 #include "amber/manifest.h"
@@ -85,6 +87,11 @@ enum amber_rc amber_commit_supersede(struct amber_store *st, const char *run_id,
 {
     char key[128];
     snprintf(key, sizeof(key), COMMITS_DIR "/%s.superseded.json", run_id);
-    enum amber_rc rc = amber_store_put(st, key, "{}\n", 3, err);
-    return rc == AMBER_E_EXISTS ? AMBER_OK : rc;
+    enum amber_rc rc = AMBER_OK;
+    /* Into every copy: each alone must tell which archives count. */
+    for (unsigned i = 0; !rc && i < amber_copies_count(st); i++) {
+        rc = amber_store_put(amber_copies_store(st, i), key, "{}\n", 3, err);
+        rc = rc == AMBER_E_EXISTS ? AMBER_OK : rc;
+    }
+    return rc;
 }

@@ -9,8 +9,10 @@
 #include <stdio.h>
 
 #include "amber/catalog.h"
+#include "amber/copies.h"
 #include "amber/log.h"
 #include "amber/name.h"
+#include "amber/replicate.h"
 #include "commits_priv.h"
 #include "context_priv.h"
 
@@ -24,6 +26,34 @@ enum amber_rc amber_context_connect(const struct amber_context *ctx, const char 
         .cancel = cancel,
     };
     return amber_pg_open(&cfg, out, err);
+}
+
+/* Nothing is known of this store. It is a new one only if no replica knows it either: one that
+ * can't be asked might. */
+static enum amber_rc check_really_new(const struct amber_context *ctx, struct amber_err *err)
+{
+    for (unsigned i = 1; i < amber_copies_count(ctx->store); i++) {
+        struct amber_store_identity id;
+        enum amber_rc rc =
+            amber_store_identity_get(amber_copies_store(ctx->store, i), &id, err);
+        if (rc && rc != AMBER_E_NOT_FOUND)
+            return amber_wrap(err,
+                              "ARCHIVAL_PATH holds no store yet, and whether replica %s does can't "
+                              "be seen",
+                              amber_copies_name(ctx->store, i));
+    }
+    return AMBER_OK;
+}
+
+/* A primary that was lost and is empty now gets its identity back from a replica. */
+static enum amber_rc identify_primary(const struct amber_context *ctx,
+                                      const struct amber_store_identity *id, struct amber_err *err)
+{
+    struct amber_replicate_config cfg = {
+        .from = ctx->store, .to = amber_copies_store(ctx->store, 0), .pool = ctx->pool};
+    if (amber_copies_count(ctx->store) == 1)
+        return AMBER_OK;
+    return amber_replicate_identity(&cfg, id->store_id, err);
 }
 
 enum amber_rc amber_context_claim(const struct amber_context *ctx, struct amber_pg *pg,
@@ -43,7 +73,9 @@ enum amber_rc amber_context_claim(const struct amber_context *ctx, struct amber_
     struct amber_store_identity id = {0};
     rc = amber_store_identity_get(ctx->store, &id, err);
     if (rc == AMBER_E_NOT_FOUND) {
-        rc = amber_uuid_new(id.store_id, err);
+        rc = check_really_new(ctx, err);
+        if (!rc)
+            rc = amber_uuid_new(id.store_id, err);
         if (rc)
             return rc;
         memcpy(id.catalog_id, catalog_id, sizeof(catalog_id));
@@ -61,8 +93,10 @@ enum amber_rc amber_context_claim(const struct amber_context *ctx, struct amber_
                           "catalog %s: connect to the store's own database, or give this database "
                           "a store folder of its own in ARCHIVAL_PATH",
                           id.store_id, id.catalog_id, amber_pg_database(pg), catalog_id);
-    *out = id;
-    return AMBER_OK;
+    rc = identify_primary(ctx, &id, err);
+    if (!rc)
+        *out = id;
+    return rc;
 }
 
 void amber_entry_list_clear(struct amber_entry_list *l)

@@ -318,6 +318,9 @@ enum amber_rc amber_service_new(const struct amber_service_config *cfg, struct a
         runners[i]->service = s;
         runners[i]->tail = &runners[i]->head;
     }
+    for (unsigned i = 1; i < amber_copies_count(s->ctx->store); i++)
+        s->replicas[s->n_replicas++] = (struct replica){
+            .service = s, .copy = i, .name = amber_copies_name(s->ctx->store, i)};
     struct task *t;
     if ((rc = amber_cancel_init(&s->stop, err)) ||
         (rc = amber_strdup(cfg->store_type, &s->store_type, err)) ||
@@ -359,6 +362,9 @@ enum amber_rc amber_service_start(struct amber_service *s, struct amber_mount *m
                           &s->archive_runner, err);
     if (!rc && !s->read_only)
         rc = start_thread(&s->scheduler, &s->scheduler_started, scheduler_main, s, err);
+    for (size_t i = 0; !rc && !s->read_only && i < s->n_replicas; i++)
+        rc = start_thread(&s->replicas[i].thread, &s->replicas[i].started,
+                          amber_service_replica_main, &s->replicas[i], err);
     if (rc)
         amber_service_stop(s);
     return rc;
@@ -390,6 +396,11 @@ void amber_service_stop(struct amber_service *s)
         if (*threads[i].started)
             pthread_join(*threads[i].thread, NULL);
         *threads[i].started = false;
+    }
+    for (size_t i = 0; i < s->n_replicas; i++) {
+        if (s->replicas[i].started)
+            pthread_join(s->replicas[i].thread, NULL);
+        s->replicas[i].started = false;
     }
 }
 

@@ -1,6 +1,7 @@
 /*
  * service_priv.h - the daemon's engine, shared by its files: tasks and their runners (service.c),
- * the watcher (service_watch.c), what is shown (service_status.c) and told (service_control.c).
+ * the watcher (service_watch.c), replicas (service_replicas.c), what is shown (service_status.c) and
+ * told (service_control.c).
  *
  * Everything below the mutex line is guarded by struct amber_service's mutex.
  */
@@ -10,7 +11,9 @@
 #include <pthread.h>
 
 #include "amber/catalog.h"
+#include "amber/copies.h"
 #include "amber/recover.h"
+#include "amber/replicator.h"
 #include "amber/restorer.h"
 #include "amber/service.h"
 
@@ -55,6 +58,19 @@ struct runner {
     struct work *head, **tail; /* guarded */
 };
 
+/* A replica of the store, filled by a thread of its own (service_replicas.c). */
+struct replica {
+    struct amber_service *service;
+    unsigned copy;
+    const char *name; /* the store's */
+    pthread_t thread;
+    bool started;
+    /* --- guarded by the service's mutex --- */
+    bool copying, known; /* known: lag was read */
+    struct amber_replica_lag lag;
+    char error[1024]; /* why it is behind; "" */
+};
+
 struct pin {
     char table[256];
     int64_t from_day, to_day, until_us;
@@ -91,6 +107,9 @@ struct amber_service {
     uint64_t elsewhere;                /* digest of what the store lists otherwise */
     struct amber_elsewhere listed;     /* owned; of a remote store */
     int64_t listed_us;                 /* monotonic; 0: never */
+    uint64_t commits_seen; /* here or elsewhere: replicas may be behind */
+    struct replica replicas[AMBER_COPIES_MAX - 1];
+    size_t n_replicas;
 
     pthread_t scheduler, watcher;
     bool scheduler_started, watcher_started;
@@ -121,6 +140,10 @@ void *amber_service_watch_main(void *arg);
  * commit markers. errors DENIED, UNSUPPORTED, INVALID: somebody has to look; IO of the store. */
 enum amber_rc amber_service_first_tree(struct amber_service *s, struct amber_err *err)
     AMBER_MUST_CHECK;
+/* A replica's thread; arg is its struct replica. */
+void *amber_service_replica_main(void *arg);
+/* Let the replicas' threads look for work. */
+void amber_service_commit_seen(struct amber_service *s);
 /* After the commit of a run or a restore; arg is the service. */
 void amber_service_refresh_after_commit(void *arg, const char *what);
 

@@ -124,6 +124,44 @@ static json_t *store_object(struct amber_service *s)
     return o;
 }
 
+/* "current", "copying", "behind" or, while copying fails, "failing". "unknown": nothing was heard yet,
+ * or this daemon is read-only and fills no replica. */
+static const char *replica_state(const struct replica *r)
+{
+    if (r->error[0])
+        return "failing";
+    if (r->copying)
+        return "copying";
+    if (!r->known)
+        return "unknown";
+    return r->lag.runs ? "behind" : "current";
+}
+
+static json_t *replicas_array(struct amber_service *s)
+{
+    json_t *a = json_array();
+    for (size_t i = 0; i < s->n_replicas; i++) {
+        const struct replica *r = &s->replicas[i];
+        struct amber_copy_stats c;
+        amber_copies_stats(s->ctx->store, r->copy, &c);
+        json_t *o = json_object();
+        bool sync = amber_copies_sync(s->ctx->store, r->copy);
+        json_object_set_new(o, "name", json_string(r->name));
+        json_object_set_new(o, "mode", json_string(sync ? "sync" : "async"));
+        json_object_set_new(o, "state", json_string(replica_state(r)));
+        json_object_set_new(o, "archivesBehind", count(r->lag.archives));
+        json_object_set_new(o, "bytesBehind", count(r->lag.bytes));
+        json_object_set_new(o, "behindSince", time_or_null(r->lag.oldest_us));
+        json_object_set_new(o, "lastCopied", time_or_null(r->lag.copied_us));
+        json_object_set_new(o, "error", r->error[0] ? json_string(r->error) : json_null());
+        json_object_set_new(o, "reachable", json_boolean(!c.away));
+        json_object_set_new(o, "reads", count(c.reads));
+        json_object_set_new(o, "failures", count(c.failures));
+        json_array_append_new(a, o);
+    }
+    return a;
+}
+
 static json_t *database_object(const struct amber_service *s)
 {
     json_t *o = json_object();
@@ -188,6 +226,7 @@ enum amber_rc amber_service_status(void *arg, struct amber_buf *out, struct ambe
     json_object_set_new(doc, "startedAt", time_or_null(s->started_us));
     json_object_set_new(doc, "uptimeSeconds", json_integer((now - s->started_us) / 1000000));
     json_object_set_new(doc, "store", store_object(s));
+    json_object_set_new(doc, "replicas", replicas_array(s));
     json_object_set_new(doc, "database", database_object(s));
     for (size_t i = 0; i < s->n_tasks; i++)
         if (s->tasks[i]->kind == TASK_ARCHIVE && s->tasks[i]->job)
@@ -257,6 +296,44 @@ static enum amber_rc job_metrics(struct amber_service *s, struct amber_buf *out,
     return rc;
 }
 
+static enum amber_rc replica_metrics(struct amber_service *s, struct amber_buf *out,
+                                     struct amber_err *err)
+{
+    static const struct {
+        const char *name, *type, *help;
+    } heads[] = {
+        {"amberfs_replica_archives_behind", "gauge", "Archives that the replica doesn't have yet"},
+        {"amberfs_replica_bytes_behind", "gauge", "Their stored bytes"},
+        {"amberfs_replica_oldest_behind_seconds", "gauge", "Since when it is behind; 0: it isn't"},
+        {"amberfs_replica_failing", "gauge", "1 while copying to it fails"},
+        {"amberfs_replica_reads_total", "counter",
+         "Reads that it answered because the copies before it couldn't"},
+        {"amberfs_replica_failures_total", "counter", "Reads that failed on it"},
+    };
+    enum amber_rc rc = AMBER_OK;
+    for (size_t h = 0; !rc && s->n_replicas && h < amber_countof(heads); h++) {
+        rc = amber_buf_printf(out, err, "# HELP %s %s\n# TYPE %s %s\n", heads[h].name, heads[h].help,
+                              heads[h].name, heads[h].type);
+        for (size_t i = 0; !rc && i < s->n_replicas; i++) {
+            const struct replica *r = &s->replicas[i];
+            int64_t since = r->lag.oldest_us;
+            struct amber_copy_stats c;
+            amber_copies_stats(s->ctx->store, r->copy, &c);
+            const double values[] = {
+                (double)r->lag.archives,
+                (double)r->lag.bytes,
+                since ? (double)(amber_now_us() - since) / 1e6 : 0,
+                r->error[0] != '\0',
+                (double)c.reads,
+                (double)c.failures,
+            };
+            rc = amber_buf_printf(out, err, "%s{replica=\"%s\"} %.15g\n", heads[h].name, r->name,
+                                  values[h]);
+        }
+    }
+    return rc;
+}
+
 enum amber_rc amber_service_metrics(void *arg, struct amber_buf *out, struct amber_err *err)
 {
     struct amber_service *s = arg;
@@ -297,6 +374,8 @@ enum amber_rc amber_service_metrics(void *arg, struct amber_buf *out, struct amb
         rc = metric(out, metrics[i].name, metrics[i].type, metrics[i].help, metrics[i].value, err);
     if (!rc)
         rc = job_metrics(s, out, err);
+    if (!rc)
+        rc = replica_metrics(s, out, err);
     pthread_mutex_unlock(&s->mutex);
     return rc;
 }

@@ -135,6 +135,7 @@ void amber_service_refresh_after_commit(void *arg, const char *what)
     if (amber_context_connect(s->ctx, "tree", NULL, &pg, &err) || refresh(s, pg, &err))
         amber_warn("%s is committed, but the mounted tree can't be loaded yet: %s", what, err.text);
     amber_pg_close(pg);
+    amber_service_commit_seen(s);
 }
 
 /* ---- watcher ---- */
@@ -297,6 +298,7 @@ static enum amber_rc watch(struct amber_service *s, struct amber_pg *pg, struct 
             rc = load_results(s, pg, first, err);
         if (!rc)
             set_database(s, true, amber_pg_database(pg), "");
+        amber_service_commit_seen(s);
         bool notified;
         if (!rc)
             rc = amber_pg_wait_notify(pg, WATCH_WAIT_MS, &notified, err);

@@ -1,7 +1,8 @@
 /*
  * catalog_install.c - making the catalog, once, however many come at the same time.
  *
- * One transaction under an advisory lock: look, check rights and names, make everything, commit.
+ * One transaction under an advisory lock: look, check rights and names, make everything (or what an
+ * older version lacks), commit.
  * Whoever waited for the lock looks again. What is asked of the server's tables is asked by plain
  * queries: to_regclass() and the like answer from the session's cache, which may not know yet what
  * another session has just made.
@@ -86,22 +87,25 @@ static enum amber_rc look_around(struct amber_pg *pg, struct prospect *out, stru
     return AMBER_OK;
 }
 
-static enum amber_rc check_rights(struct amber_pg *pg, const struct prospect *p,
+/* tables_only: an upgrade, which leaves the views in public alone. */
+static enum amber_rc check_rights(struct amber_pg *pg, const struct prospect *p, bool tables_only,
                                   struct amber_err *err)
 {
+    bool views_denied = p->has_public && !p->may_public && !tables_only;
+
     if (p->standby)
         return amber_fail(err, AMBER_E_DENIED,
-                          "%s is a standby without a catalog: run `amberfs init` against the "
-                          "primary",
+                          "%s is a standby without a catalog, or with an older one: run `amberfs "
+                          "init` against the primary",
                           pg->where);
-    if (p->may_schema && (!p->has_public || p->may_public))
+    if (p->may_schema && !views_denied)
         return AMBER_OK;
     char schema[256] = "", views[256] = "";
     if (!p->may_schema && p->has_schema)
         snprintf(schema, sizeof(schema), " GRANT CREATE, USAGE ON SCHEMA amberfs TO %s;", p->user);
     else if (!p->may_schema)
         snprintf(schema, sizeof(schema), " CREATE SCHEMA amberfs AUTHORIZATION %s;", p->user);
-    if (p->has_public && !p->may_public)
+    if (views_denied)
         snprintf(views, sizeof(views), " GRANT CREATE ON SCHEMA public TO %s;", p->user);
     return amber_fail(err, AMBER_E_DENIED,
                       "%s: %s may not create the catalog. As a superuser or the database's owner "
@@ -143,13 +147,15 @@ static enum amber_rc make_catalog(struct amber_pg *pg, struct amber_err *err)
     struct prospect p;
     enum amber_rc rc = look_around(pg, &p, err);
     if (!rc)
-        rc = check_rights(pg, &p, err);
+        rc = check_rights(pg, &p, false, err);
     if (!rc)
         rc = check_views(pg, err);
     if (!rc && !p.has_schema)
         rc = amber_pg_exec(pg, err, "CREATE SCHEMA amberfs");
     if (!rc)
         rc = amber_pg_exec(pg, err, amber_catalog_tables_sql);
+    if (!rc)
+        rc = amber_pg_exec(pg, err, amber_catalog_replicas_sql);
     if (rc && strcmp(err->sqlstate, "42P07") == 0)
         return amber_wrap(err,
                           "%s: schema amberfs holds something that isn't ours: rename that schema "
@@ -170,6 +176,22 @@ static enum amber_rc make_catalog(struct amber_pg *pg, struct amber_err *err)
                params);
 }
 
+/* Bring an older catalog up, step by step. */
+static enum amber_rc upgrade_catalog(struct amber_pg *pg, int64_t version, struct amber_err *err)
+{
+    char now[16];
+    struct prospect p;
+    enum amber_rc rc = look_around(pg, &p, err);
+    if (!rc)
+        rc = check_rights(pg, &p, true, err);
+    if (!rc && version < 2)
+        rc = amber_pg_exec(pg, err, amber_catalog_replicas_sql);
+    snprintf(now, sizeof(now), "%d", AMBER_CATALOG_VERSION);
+    const char *params[] = {now};
+    return rc ? rc
+              : run(pg, err, "UPDATE amberfs.meta SET version = $1::integer", 1, params);
+}
+
 enum amber_rc amber_catalog_install(struct amber_pg *pg, bool *out_made, struct amber_err *err)
 {
     int64_t version;
@@ -179,13 +201,13 @@ enum amber_rc amber_catalog_install(struct amber_pg *pg, bool *out_made, struct 
     if (rc)
         return rc;
     *out_made = false;
-    if (version)
+    if (version == AMBER_CATALOG_VERSION)
         return AMBER_OK;
     /* A standby can't take the lock, and has no right to anything. */
     struct prospect p;
     rc = look_around(pg, &p, err);
     if (!rc)
-        rc = check_rights(pg, &p, err);
+        rc = check_rights(pg, &p, version > 0, err);
     if (!rc)
         rc = amber_pg_begin(pg, "", err);
     if (rc)
@@ -199,6 +221,8 @@ enum amber_rc amber_catalog_install(struct amber_pg *pg, bool *out_made, struct 
         rc = check_version(pg, version, err);
     if (!rc && !version)
         rc = make_catalog(pg, err);
+    else if (!rc && version < AMBER_CATALOG_VERSION)
+        rc = upgrade_catalog(pg, version, err);
     if (!rc)
         rc = amber_pg_commit(pg, err);
     if (rc) {

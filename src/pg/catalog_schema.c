@@ -142,6 +142,28 @@ const char amber_catalog_tables_sql[] =
     " 'Rows brought back, recorded in the transaction that inserts them';"
     "COMMENT ON COLUMN amberfs.restores.archive_id IS 'NULL: a file that a person picked or edited'";
 
+const char amber_catalog_replicas_sql[] =
+    "CREATE TABLE amberfs.replications ("
+    " store_id uuid NOT NULL,"
+    " replica text COLLATE \"C\" NOT NULL CHECK (replica <> ''),"
+    " run_id uuid NOT NULL REFERENCES amberfs.runs,"
+    " queued_at timestamptz NOT NULL DEFAULT clock_timestamp(),"
+    " done_at timestamptz,"
+    " tries integer NOT NULL DEFAULT 0,"
+    " next_try_at timestamptz NOT NULL DEFAULT clock_timestamp(),"
+    " error text,"
+    " PRIMARY KEY (store_id, replica, run_id));"
+    "CREATE INDEX replications_waiting ON amberfs.replications (store_id, replica, next_try_at)"
+    " WHERE done_at IS NULL;"
+    "COMMENT ON TABLE amberfs.replications IS"
+    " 'Which runs each replica has or is to get; queued in the transaction that commits the run';"
+    "COMMENT ON COLUMN amberfs.replications.replica IS"
+    " 'Its name in ARCHIVAL_S3_REPLICAS';"
+    "COMMENT ON COLUMN amberfs.replications.done_at IS"
+    " 'When all objects of the run were in the replica and read back; NULL: it is behind';"
+    "COMMENT ON COLUMN amberfs.replications.tries IS 'Failed tries';"
+    "COMMENT ON COLUMN amberfs.replications.error IS 'Why the last try failed'";
+
 const char amber_catalog_views_sql[] =
     "CREATE OR REPLACE VIEW public.archived_partitions AS"
     " SELECT table_name,"

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "amber/catalog.h"
+#include "amber/catalog_replicas.h"
 
 #define STORE "11111111-2222-4333-8444-555555555555"
 #define OTHER_STORE "99999999-2222-4333-8444-555555555555"
@@ -215,6 +216,26 @@ static void install_newer_version_refused(void **state)
     assert_int_equal(amber_catalog_install(fx_pg, &made, &err), AMBER_E_UNSUPPORTED);
     assert_int_equal(amber_catalog_id(fx_pg, id, &err), AMBER_E_UNSUPPORTED);
     fx_contains(err.text, "99");
+}
+
+/* A catalog as version 1 made it, with what it holds. */
+static void install_over_version_1_upgrades(void **state)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    bool made;
+    uint64_t n = 0;
+    (void)state;
+
+    fresh();
+    struct amber_run run = begun("j");
+    fx_sql(fx_pg, "DROP TABLE amberfs.replications; UPDATE amberfs.meta SET version = 1;"
+                  "UPDATE amberfs.runs SET state = 'committed', ended_at = now()");
+    fx_ok(amber_catalog_install(fx_pg, &made, &err), err);
+    assert_false(made);
+    fx_assert_text("SELECT version FROM amberfs.meta", "2");
+    assert_state(&run, "committed");
+    fx_ok(amber_catalog_replica_catch_up(fx_pg, run.store_id, "west", &n, &err), err);
+    assert_int_equal(n, 1);
 }
 
 static void install_tables_and_columns_are_explained(void **state)
@@ -570,6 +591,110 @@ static void size_stats_sum_partitions_and_archives(void **state)
                    "0 1000");
 }
 
+/* ---- the queue of the replicas ---- */
+
+/* A committed run with one archive, queued for west in its transaction. */
+static struct amber_run committed_and_queued(const char *logical)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    struct names_of_archive n;
+    struct amber_run run = begun("j");
+    struct amber_archive_row row = archive(&n, &run, logical);
+
+    fx_ok(amber_pg_begin(fx_pg, "ISOLATION LEVEL REPEATABLE READ", &err), err);
+    fx_ok(amber_catalog_run_commit(fx_pg, &run, &row, 1, &err), err);
+    fx_ok(amber_catalog_replica_queue(fx_pg, &run, "west", 0, &err), err);
+    fx_ok(amber_pg_commit(fx_pg, &err), err);
+    return run;
+}
+
+static struct amber_replica_lag lag_of(const char *replica)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    struct amber_replica_lag lag;
+
+    fx_ok(amber_catalog_replica_lag(fx_pg, STORE, replica, &lag, &err), err);
+    return lag;
+}
+
+static void queued_run_is_taken_once_and_done(void **state)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    char taken[AMBER_UUID_LEN], second[AMBER_UUID_LEN];
+    bool found;
+    (void)state;
+
+    fresh();
+    struct amber_run run = committed_and_queued("e/a.json");
+    struct amber_pg *other = fx_connect(NULL);
+    struct amber_replica_lag lag = lag_of("west");
+    assert_int_equal(lag.runs, 1);
+    assert_int_equal(lag.archives, 1);
+    assert_int_equal(lag.bytes, 40000);
+    assert_true(lag.oldest_us > 0);
+    fx_ok(amber_catalog_replica_take(fx_pg, STORE, "west", false, taken, &found, &err), err);
+    assert_true(found);
+    assert_string_equal(taken, run.run_id);
+    /* Another process finds nothing while it is held, nor settles it. */
+    fx_ok(amber_catalog_replica_take(other, STORE, "west", false, second, &found, &err), err);
+    assert_false(found);
+    fx_ok(amber_catalog_replica_settle(other, STORE, "west", run.run_id, &err), err);
+    /* A holder that dies lets go. */
+    amber_pg_rollback(fx_pg);
+    fx_ok(amber_catalog_replica_take(other, STORE, "west", false, second, &found, &err), err);
+    assert_true(found);
+    fx_ok(amber_catalog_replica_done(other, STORE, "west", second, &err), err);
+    fx_ok(amber_catalog_replica_take(fx_pg, STORE, "west", false, taken, &found, &err), err);
+    assert_false(found);
+    lag = lag_of("west");
+    assert_int_equal(lag.runs, 0);
+    assert_int_equal(lag.oldest_us, 0);
+    assert_true(lag.copied_us > 0);
+    amber_pg_close(other);
+}
+
+static void failed_copy_waits_and_keeps_its_error(void **state)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    char taken[AMBER_UUID_LEN];
+    bool found;
+    (void)state;
+
+    fresh();
+    committed_and_queued("e/a.json");
+    fx_ok(amber_catalog_replica_take(fx_pg, STORE, "west", false, taken, &found, &err), err);
+    fx_ok(amber_catalog_replica_failed(fx_pg, STORE, "west", taken, "disk full", &err), err);
+    assert_string_equal(lag_of("west").error, "disk full");
+    fx_ok(amber_catalog_replica_take(fx_pg, STORE, "west", false, taken, &found, &err), err);
+    assert_false(found);
+    fx_assert_text("SELECT tries::text || (next_try_at > clock_timestamp()) FROM amberfs.replications", "1true");
+    fx_ok(amber_catalog_replica_take(fx_pg, STORE, "west", true, taken, &found, &err), err);
+    assert_true(found);
+    amber_pg_rollback(fx_pg);
+    fx_ok(amber_catalog_replica_settle(fx_pg, STORE, "west", taken, &err), err);
+    assert_int_equal(lag_of("west").runs, 0);
+}
+
+static void new_replica_catches_up_with_committed_runs(void **state)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    uint64_t n = 0;
+    (void)state;
+
+    fresh();
+    committed_and_queued("e/a.json");
+    committed_and_queued("e/b.json");
+    begun("j"); /* running: not yet */
+    fx_ok(amber_catalog_replica_catch_up(fx_pg, STORE, "east", &n, &err), err);
+    assert_int_equal(n, 2);
+    assert_int_equal(lag_of("east").archives, 2);
+    fx_ok(amber_catalog_replica_catch_up(fx_pg, STORE, "east", &n, &err), err);
+    assert_int_equal(n, 0);
+    fx_ok(amber_catalog_replica_catch_up(fx_pg, STORE, "west", &n, &err), err);
+    assert_int_equal(n, 0);
+    assert_int_equal(lag_of("nobody").runs, 0);
+}
+
 /* ---- results, pins, restores ---- */
 
 static void job_result_is_kept(void **state)
@@ -656,6 +781,7 @@ int main(void)
         cmocka_unit_test(install_foreign_view_name_changes_nothing),
         cmocka_unit_test(install_without_right_names_the_sql),
         cmocka_unit_test(install_newer_version_refused),
+        cmocka_unit_test(install_over_version_1_upgrades),
         cmocka_unit_test(install_tables_and_columns_are_explained),
         cmocka_unit_test(run_commit_then_abort_misses),
         cmocka_unit_test(run_commit_after_abort_fenced_off),
@@ -668,6 +794,9 @@ int main(void)
         cmocka_unit_test(run_adopt_unknown_and_fenced_runs),
         cmocka_unit_test(size_stats_sum_partitions_and_archives),
         cmocka_unit_test(job_result_is_kept),
+        cmocka_unit_test(queued_run_is_taken_once_and_done),
+        cmocka_unit_test(failed_copy_waits_and_keeps_its_error),
+        cmocka_unit_test(new_replica_catches_up_with_committed_runs),
         cmocka_unit_test(pins_hold_until_their_time),
         cmocka_unit_test(restore_is_remembered_per_table),
     };

@@ -25,8 +25,8 @@ lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 matrix_kinds=(single family partitioned condition)
 # In the order of docs/architecture.md; test_every_step_is_in_the_matrix compares.
 matrix_steps=(run-recorded unit-begin name-reserved export-leaf export-done put-fsync put-link
-    put-linked archive-durable manifest-durable proof-done delete-table delete-done recorded
-    commit-before commit-after committed marker-durable)
+    put-linked archive-durable manifest-durable proof-done replicas-durable
+    delete-table delete-done recorded commit-before commit-after committed marker-durable)
 matrix_operations=(write fsync rename mkdir read send)
 matrix_faults=(kill overtake rival crash away drop full short write fsync rename remove)
 matrix_commit_faults=(before during after)

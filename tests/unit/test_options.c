@@ -289,7 +289,7 @@ static void options_that_exclude_each_other_are_refused(void **state)
 
 static const char *const command_names[AMBER_COMMAND_COUNT] = {
     "mount", "archive", "restore", "verify",           "status",
-    "cat",   "list",    "init",    "rebuild-manifest", "reconcile"};
+    "cat",   "list",    "init",    "rebuild-manifest", "reconcile", "replicate"};
 
 static void help_and_version_need_no_arguments(void **state)
 {
