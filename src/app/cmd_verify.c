@@ -5,11 +5,13 @@
 #include <stdio.h>
 
 #include "amber/calendar.h"
+#include "amber/copies.h"
 #include "amber/foreign.h"
 #include "amber/log.h"
 #include "amber/verify.h"
 #include "app.h"
 #include "archives.h"
+#include "verify_copies.h"
 
 struct shown {
     const char *path;
@@ -26,6 +28,7 @@ static void show_progress(void *arg, uint64_t done)
 /* What was looked at, and what came of it. */
 struct tally {
     size_t archives, foreign, damaged, unchecked;
+    struct copies_tally copies; /* of a store that has replicas */
 };
 
 static void print_fault(const struct amber_tree_entry *e, const struct amber_err *err,
@@ -64,6 +67,12 @@ static void verify_one(struct app *app, const struct amber_tree_entry *e, struct
         .path = e->path,
         .total = e->stored_size,
     };
+    if (amber_copies_count(app->store) > 1) {
+        n->archives++;
+        if (amber_verify_copies(app, e, &n->copies, &err) && err.code != AMBER_E_CANCELED)
+            amber_app_fail(&err);
+        return;
+    }
     amber_meter_start(&shown.meter, app);
     enum amber_rc rc = amber_archive_manifest(app->store, e, &m, &err);
     if (!rc)
@@ -109,10 +118,16 @@ static void verify_all(struct app *app, const struct amber_entry_list *list, str
     struct amber_err err = AMBER_ERR_INIT;
     for (size_t i = 0; i < list->n && !amber_cancel_is_set(amber_app_cancel()); i++)
         verify_one(app, &list->items[i], n);
-    if (amber_documents_check(&app->ctx, document_fault, n, &err)) {
+    if (amber_documents_check(&app->ctx, document_fault, n, &err) ||
+        (amber_copies_count(app->store) > 1 &&
+         amber_verify_identities(app, &n->copies, &err))) {
         amber_app_fail(&err);
         n->unchecked++;
     }
+    if (amber_copies_count(app->store) > 1)
+        amber_verify_copies_end(app, &n->copies);
+    n->damaged += n->copies.damaged;
+    n->unchecked += n->copies.unchecked;
     printf("%zu archives verified", n->archives);
     if (n->foreign)
         printf(", %zu files of other programs", n->foreign);
@@ -125,11 +140,17 @@ static void verify_all(struct app *app, const struct amber_entry_list *list, str
 static int verify_mounted(struct app *app, const char *mountpoint)
 {
     if (app->opt->all || !app->opt->n_args)
-        return amber_daemon_run(mountpoint, "verify", "--all", "verify");
+        return amber_daemon_run(mountpoint, "verify",
+                                app->opt->repair ? "--repair --all" : "--all", "verify");
     int status = 0;
-    for (size_t i = 0; i < app->opt->n_args; i++)
-        status |= amber_daemon_run(mountpoint, "verify",
-                                   amber_archive_relative(app->opt->args[i], mountpoint), "verify");
+    for (size_t i = 0; i < app->opt->n_args; i++) {
+        struct amber_err err = AMBER_ERR_INIT;
+        AMBER_AUTO_FREE char *line = NULL;
+        if (amber_asprintf(&line, &err, "%s%s", app->opt->repair ? "--repair " : "",
+                           amber_archive_relative(app->opt->args[i], mountpoint)))
+            return amber_app_fail(&err);
+        status |= amber_daemon_run(mountpoint, "verify", line, "verify");
+    }
     return status;
 }
 
@@ -141,7 +162,12 @@ int amber_cmd_verify(struct app *app)
         return verify_mounted(app, mounted);
     struct amber_entry_list list = {0};
     struct tally n = {0};
-    if (amber_app_open(app, true, false, -1, &err) ||
+    if (app->opt->repair && !app->cfg.n_replicas) {
+        fprintf(stderr, "amberfs verify: --repair needs another copy of the store, and "
+                        "ARCHIVAL_S3_REPLICAS names none\n");
+        return 1;
+    }
+    if (amber_app_open(app, !app->opt->repair, false, -1, &err) ||
         amber_app_entries(app, &list, &err))
         return amber_app_fail(&err);
     if (app->opt->all || !app->opt->n_args)
@@ -150,7 +176,7 @@ int amber_cmd_verify(struct app *app)
         for (size_t i = 0; i < app->opt->n_args; i++)
             verify_named(app, &list, app->opt->args[i], &n);
     amber_entry_list_clear(&list);
-    return n.damaged || n.unchecked || amber_cancel_is_set(amber_app_cancel());
+    return n.damaged || n.unchecked || n.copies.damaged || n.copies.unchecked || amber_cancel_is_set(amber_app_cancel());
 }
 
 /* ---- rebuild-manifest ---- */

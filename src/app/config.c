@@ -582,7 +582,7 @@ enum amber_rc amber_config_set_path(struct amber_config *c, const char *path,
     return AMBER_OK;
 }
 
-static void set_s3(const struct amber_config_s3 *c, int orphan_days, struct amber_s3_config *out)
+static void set_s3(const struct amber_config_s3 *c, struct amber_s3_config *out)
 {
     *out = (struct amber_s3_config){
         .region = c->region,
@@ -596,14 +596,13 @@ static void set_s3(const struct amber_config_s3 *c, int orphan_days, struct ambe
         .addressing = c->addressing,
         .sse = c->sse,
         .timeout_s = (unsigned)c->timeout_s,
-        .orphan_s = (int64_t)orphan_days * 86400,
     };
 }
 
 void amber_config_store(const struct amber_config *c, struct amber_store_config *out,
                         struct amber_s3_config *out_s3)
 {
-    set_s3(&c->s3, c->orphan_days, out_s3);
+    set_s3(&c->s3, out_s3);
     *out = (struct amber_store_config){
         .type = c->storage_type, .path = c->path, .s3 = out_s3, .dir_fd = -1};
 }
@@ -612,7 +611,7 @@ void amber_config_replica_store(const struct amber_config *c, size_t i,
                                 struct amber_store_config *out, struct amber_s3_config *out_s3)
 {
     const struct amber_config_replica *r = &c->replicas[i];
-    set_s3(&r->s3, c->orphan_days, out_s3);
+    set_s3(&r->s3, out_s3);
     out_s3->may_be_away = true;
     *out = (struct amber_store_config){
         .type = r->storage_type, .path = r->path, .s3 = out_s3, .dir_fd = -1};

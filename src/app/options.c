@@ -119,6 +119,8 @@ static const struct option options[] = {
     {"allow-triggers", 0, OPTION_FLAG, NULL, MEMBER(allow_triggers), OF(RESTORE), NULL,
      "Let the table's INSERT triggers fire instead of refusing."},
     {"all", 0, OPTION_FLAG, NULL, MEMBER(all), OF(VERIFY), NULL, "All archives."},
+    {"repair", 0, OPTION_FLAG, NULL, MEMBER(repair), OF(VERIFY), NULL,
+     "Replace what is missing or damaged in one copy of the store by what another has right."},
     {"watch", 0, OPTION_FLAG, NULL, MEMBER(watch), OF(STATUS), NULL, "Show it again and again."},
     {"json", 0, OPTION_FLAG, NULL, MEMBER(json), OF(STATUS) | OF(LIST), NULL,
      "As JSON, for programs."},

@@ -10,6 +10,7 @@
 #include "amber/calendar.h"
 #include "amber/foreign.h"
 #include "amber/log.h"
+#include "amber/repair.h"
 #include "amber/verify.h"
 #include "service_priv.h"
 
@@ -229,13 +230,29 @@ static enum amber_rc control_restore(struct amber_service *s, const char *line, 
     return rc;
 }
 
+/* "[--repair ]ARCHIVE" or "[--repair ]--all": what stands behind the option. */
+static const char *verify_words(const char *line, bool *out_repair)
+{
+    static const char option[] = "--repair ";
+    *out_repair = strncmp(line, option, sizeof(option) - 1) == 0;
+    return line + (*out_repair ? sizeof(option) - 1 : 0);
+}
+
 static enum amber_rc control_verify(struct amber_service *s, const char *line, const char *by,
                                     struct amber_err *err)
 {
     struct amber_node node;
     enum amber_rc rc = AMBER_OK;
-    if (strcmp(line, "--all") != 0 && strcmp(line, "all") != 0)
-        rc = find_archive(s, line, &node, err);
+    bool repair;
+    const char *what = verify_words(line, &repair);
+    if (repair && s->read_only)
+        return amber_fail(err, AMBER_E_DENIED, "this mount is read-only (-o ro): no repair");
+    if (repair && !s->n_replicas)
+        return amber_fail(err, AMBER_E_INVALID,
+                          "--repair needs another copy of the store, and ARCHIVAL_S3_REPLICAS names "
+                          "none");
+    if (strcmp(what, "--all") != 0 && strcmp(what, "all") != 0)
+        rc = find_archive(s, what, &node, err);
     if (!rc)
         rc = amber_service_queue(s, "verify", line, by, err);
     return rc;
@@ -268,6 +285,8 @@ struct verify_sum {
     struct task *t;
     uint64_t archives, foreign, bad, unchecked, bytes;
     char first[600];
+    bool repair;
+    struct amber_copy_tally copies[AMBER_COPIES_MAX]; /* of a store that has replicas */
 };
 
 static void note_fault(struct verify_sum *v, enum amber_rc rc, const char *text)
@@ -303,6 +322,41 @@ static void verify_foreign(struct verify_sum *v, const struct amber_tree_entry *
     }
 }
 
+/* The archive in each copy of the store; repaired if that was asked for. */
+static void verify_copies(struct verify_sum *v, const struct amber_tree_entry *e)
+{
+    struct amber_store *st = v->s->ctx->store;
+    struct amber_sha256 digest;
+    memcpy(digest.b, e->manifest_sha256, sizeof(digest.b));
+    for (unsigned i = 0; i < amber_copies_count(st) && !amber_cancel_is_set(&v->t->cancel); i++) {
+        struct amber_err err = AMBER_ERR_INIT;
+        struct amber_copy_result r;
+        struct amber_copy_check c = {
+            .store = st,
+            .copy = i,
+            .manifest_key = e->manifest_key,
+            .digest = e->has_digest ? &digest : NULL,
+            .repair = v->repair,
+            .pool = v->s->ctx->pool,
+            .cancel = &v->t->cancel,
+        };
+        if (amber_copy_verify(&c, &r, &err))
+            return;
+        v->bytes += r.report.stored_bytes;
+        amber_copy_tally_add(&v->copies[i], &r);
+        if (r.repaired)
+            amber_warn("verify: %s: %s was %s and is repaired: %s", e->path,
+                       amber_copies_name(st, i), amber_copy_state_name(r.state), r.fault);
+        if (!amber_copy_result_bad(&r))
+            continue;
+        enum amber_rc rc =
+            amber_fail(&err, r.state == AMBER_COPY_AWAY ? AMBER_E_NET : AMBER_E_CORRUPT,
+                       "%s: %s is %s: %s", e->path, amber_copies_name(st, i),
+                       amber_copy_state_name(r.state), r.fault);
+        note_fault(v, rc, err.text);
+    }
+}
+
 static void verify_entry(struct verify_sum *v, const struct amber_tree_entry *e)
 {
     struct amber_manifest m = {0};
@@ -318,6 +372,10 @@ static void verify_entry(struct verify_sum *v, const struct amber_tree_entry *e)
         return;
     }
     v->archives++;
+    if (e->manifest_key && v->s->n_replicas) {
+        verify_copies(v, e);
+        return;
+    }
     struct amber_sha256 digest;
     memcpy(digest.b, e->manifest_sha256, sizeof(digest.b));
     if (!e->manifest_key)
@@ -378,10 +436,24 @@ static enum amber_rc all_entries(struct amber_service *s, struct walk *w, struct
     return rc ? rc : w->rc;
 }
 
+/* A line for each copy behind the text. */
+static void copies_text(const struct verify_sum *v, char *text, size_t text_len)
+{
+    for (unsigned i = 0; v->s->n_replicas && i < amber_copies_count(v->s->ctx->store); i++) {
+        AMBER_AUTO_BUF struct amber_buf line = AMBER_BUF_INIT(4096);
+        struct amber_err err = AMBER_ERR_INIT;
+        size_t len = strlen(text);
+        if (!amber_copy_tally_text(&v->copies[i], &line, &err))
+            snprintf(text + len, text_len - len, "copy %s: %s\n",
+                     amber_copies_name(v->s->ctx->store, i), line.data);
+    }
+}
+
 enum amber_rc amber_service_verify(struct amber_service *s, struct task *t, const char *argument,
                                    char *text, size_t text_len, struct amber_err *err)
 {
     struct verify_sum v = {.s = s, .t = t};
+    argument = verify_words(argument, &v.repair);
     struct amber_node node;
     enum amber_rc rc = AMBER_OK;
     if (strcmp(argument, "--all") == 0 || strcmp(argument, "all") == 0) {
@@ -405,6 +477,7 @@ enum amber_rc amber_service_verify(struct amber_service *s, struct task *t, cons
         snprintf(text + len, text_len - len, "files of other programs: %llu\n",
                  (unsigned long long)v.foreign);
     }
+    copies_text(&v, text, text_len);
     if (!rc)
         rc = amber_cancel_check(&t->cancel, err);
     if (!rc && (v.bad || v.unchecked))

@@ -208,6 +208,78 @@ test_primary_lost_is_read_from_a_replica() {
     mount_stop
 }
 
+# --- verify and repair ------------------------------------------------------------------------
+
+# replicated: archives in all three copies; their names in the array archives.
+replicated() {
+    first_day async
+    assert_status 0 amberfs archive ev
+    assert_status 0 amberfs replicate
+    mapfile -t archives < <(cd "$STORE" && find ev evc -name '*.gz' | sort)
+}
+manifest_of() { find "$1/.amberfs/manifests/$2" -name '*.json'; } # FOLDER ARCHIVE
+
+test_verify_tells_of_each_copy_and_repair_makes_it_whole() {
+    replicated
+    assert_status 0 amberfs verify --all
+    assert_match "sound" '^ok .* in 3 copies' "$out"
+    flip "$STORE/${archives[0]}" 2000
+    rm "$STORE/${archives[1]}"
+    flip "$(manifest_of "$WEST" "${archives[2]}")" 300
+    rm "$WEST/.amberfs/commits/$(sql "select run_id from amberfs.archived_partitions where key = '${archives[3]}'").json"
+    chmod u+w "$BACKUP/${archives[0]}" && truncate -s 100 "$BACKUP/${archives[0]}"
+    rm "$BACKUP/.amberfs/store.json"
+    assert_status 1 amberfs verify --all
+    assert_match "damaged" "^FAILED  ${archives[0]%.gz}: primary: damaged: .*SHA-256" "$out"
+    assert_match "missing" "^FAILED  ${archives[1]%.gz}: primary: missing: " "$out"
+    assert_match "manifest" "^FAILED  ${archives[2]%.gz}: west: damaged: manifest " "$out"
+    assert_match "marker" "^FAILED  ${archives[3]%.gz}: west: missing: .*commits/" "$out"
+    assert_match "cut" "^FAILED  ${archives[0]%.gz}: backup: damaged: .*100 bytes" "$out"
+    assert_match "store.json" "store.json: backup: it isn't copied yet, or was lost" "$out"
+    assert_match "sum" '^primary: 10 sound, 1 missing, 1 damaged$' "$out"
+    assert_status 0 amberfs verify --all --repair
+    assert_match "repaired" "^repaired ${archives[0]%.gz}: primary: it was damaged: " "$out"
+    assert_match "sum" '^primary: 12 sound, 2 of them repaired$' "$out"
+    assert_status 0 amberfs verify --all
+    assert_eq "faults left" "" "$(grep -v '^ok ' <<<"$out" | grep -vE '^[a-z]+: 12 sound$|^12 archives')"
+    same_objects "repaired" "$WEST" && same_objects "repaired" "$BACKUP"
+}
+
+# Damaged alike in all copies: nothing is touched. A lost replica is absent, and filled by repair.
+test_repair_without_a_good_copy_changes_nothing() {
+    replicated
+    local before folder
+    for folder in "$STORE" "$WEST" "$BACKUP"; do flip "$folder/${archives[0]}" 2000; done
+    before=$(sha256sum "$STORE"/ev*/* "$WEST"/ev*/* "$BACKUP"/ev*/*)
+    assert_status 1 amberfs verify --repair "${archives[0]%.gz}"
+    assert_match "words" "primary: damaged: it can't be repaired: " "$out"
+    assert_eq "files" "$before" "$(sha256sum "$STORE"/ev*/* "$WEST"/ev*/* "$BACKUP"/ev*/*)"
+    for folder in "$STORE" "$WEST" "$BACKUP"; do flip "$folder/${archives[0]}" 2000; done
+    rm -rf "${WEST:?}" && mkdir "$WEST"
+    assert_status 0 amberfs verify --all
+    assert_match "lost" '^west: 0 sound, 12 absent$' "$out"
+    assert_status 0 amberfs verify --all --repair
+    same_objects "filled again" "$WEST"
+    grep -v REPLICA "$ENVFILE" >"$T/alone"
+    assert_status 1 "$AMBERFS" verify --all --repair --env-file "$T/alone"
+    assert_match "no replica" 'needs another copy' "$msg"
+}
+
+test_repair_through_the_mount() {
+    replicated
+    mount_start || return
+    expect_error 'verify: .*primary is damaged'
+    flip "$STORE/${archives[0]}" 2000
+    echo "--all" >"$MNT/.control/verify"
+    assert_match "result" '^state: failed$' "$(cat "$MNT/.control/wait/verify")"
+    assert_match "copies" '^copy primary: 11 sound, 1 damaged$' "$(cat "$MNT/.control/wait/verify")"
+    echo "--repair ${archives[0]%.gz}" >"$MNT/.control/verify"
+    assert_match "result" '^state: ok$' "$(cat "$MNT/.control/wait/verify")"
+    assert_match "copies" '^copy primary: 1 sound, 1 of them repaired$' "$(cat "$MNT/.control/wait/verify")"
+    mount_stop
+    same_objects "repaired" "$WEST"
+}
+
 # --- configuration ----------------------------------------------------------------------------
 
 refused() { # WHAT LINE...
@@ -253,4 +325,6 @@ tap_run test_sync_has_all_when_the_job_ends_and_async_soon_after \
     test_async_replica_that_fails_is_shown_and_made_up_for \
     test_reads_come_from_the_copy_that_has_right_bytes \
     test_primary_lost_is_read_from_a_replica \
+    test_verify_tells_of_each_copy_and_repair_makes_it_whole \
+    test_repair_without_a_good_copy_changes_nothing test_repair_through_the_mount \
     test_wrong_replicas_are_refused_at_start test_another_stores_folder_is_refused
