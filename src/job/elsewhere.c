@@ -141,21 +141,37 @@ static bool names_have(const struct names *s, const char *name)
 
 struct sieve {
     const struct amber_context *ctx;
-    struct names paths;    /* names in the tree of what is shown of ours; borrowed */
-    struct names reserved; /* by runs; owned */
-    bool by_catalog;       /* reserved is known */
-    bool is_ours;          /* without a catalog: amberfs writes to this store */
+    struct names paths;     /* names in the tree of what is shown of ours; borrowed */
+    struct names reserved;  /* by runs; owned */
+    struct names described; /* without a catalog: keys that have a manifest; owned */
+    bool by_catalog;        /* reserved is known */
+    bool is_ours;           /* without a catalog: amberfs writes to this store */
 };
 
 static void sieve_clear(struct sieve *s)
 {
     names_clear(&s->paths);
     names_clear(&s->reserved);
+    names_clear(&s->described);
 }
 
 static enum amber_rc add_reserved(void *arg, const char *logical, struct amber_err *err)
 {
     return names_add(arg, logical, err);
+}
+
+static enum amber_rc add_described(void *arg, const char *key, const struct amber_object_info *info,
+                                   struct amber_err *err)
+{
+    struct amber_err ignored = AMBER_ERR_INIT;
+    struct amber_manifest_name name;
+    char archive[AMBER_KEY_MAX + 1];
+    (void)info;
+    if (amber_manifest_key_parse(key, &name, &ignored) || name.archive_key_len > AMBER_KEY_MAX)
+        return AMBER_OK;
+    memcpy(archive, name.archive_key, name.archive_key_len);
+    archive[name.archive_key_len] = '\0';
+    return names_add(arg, archive, err);
 }
 
 static enum amber_rc sieve_init(struct sieve *s, struct amber_pg *pg, const char *store_id,
@@ -169,10 +185,14 @@ static enum amber_rc sieve_init(struct sieve *s, struct amber_pg *pg, const char
         rc = names_add(&s->paths, l->items[i].path, err);
     if (!rc && pg)
         rc = amber_catalog_names_of_store(pg, store_id, add_reserved, &s->reserved, err);
-    names_sort(&s->paths);
-    names_sort(&s->reserved);
     if (!pg) /* what can't be read may be ours */
         s->is_ours = amber_store_identity_get(s->ctx->store, &id, &ignored) != AMBER_E_NOT_FOUND;
+    if (!rc && !pg)
+        rc = amber_store_list(s->ctx->store, AMBER_META_DIR "/manifests", add_described,
+                              &s->described, err);
+    names_sort(&s->paths);
+    names_sort(&s->reserved);
+    names_sort(&s->described);
     return rc;
 }
 
@@ -194,6 +214,8 @@ static bool of_a_run(const struct sieve *s, const char *key)
     /* A name belongs to one run: where its archive is shown, this is another file. */
     if (s->by_catalog)
         return names_have(&s->reserved, logical) && !names_have(&s->paths, logical);
+    if (names_have(&s->described, key))
+        return true;
     if (!s->is_ours)
         return false;
     if (amber_codec_by_suffix(key)->kind == AMBER_CODEC_NONE)
@@ -211,8 +233,10 @@ static enum amber_rc sift(const struct amber_context *ctx, struct amber_pg *pg,
                           const char *store_id, const struct amber_entry_list *l,
                           struct amber_stored **files, size_t *n, struct amber_err *err)
 {
-    struct sieve s AMBER_CLEANUP(sieve_clear) = {
-        .ctx = ctx, .reserved = {.owned = true}, .by_catalog = pg != NULL};
+    struct sieve s AMBER_CLEANUP(sieve_clear) = {.ctx = ctx,
+                                                 .reserved = {.owned = true},
+                                                 .described = {.owned = true},
+                                                 .by_catalog = pg != NULL};
     size_t kept = 0;
     enum amber_rc rc = sieve_init(&s, pg, store_id, l, err);
 
