@@ -51,7 +51,7 @@ matrix_begin() { # ROWS [BYTES]
     mkdir "$T/disk"
     full_disk=preload
     # Without the right to mount, the n-th write fails for want of space instead.
-    if mount -t tmpfs -o size=4m amberfs-test "$T/disk" 2>/dev/null; then
+    if mount -t tmpfs -o size=32m amberfs-test "$T/disk" 2>/dev/null; then
         full_disk=real
         at_exit "umount -l $T/disk 2>/dev/null"
     fi
