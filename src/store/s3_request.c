@@ -434,12 +434,8 @@ static enum amber_rc send(struct s3_store *st, const struct s3_call *c, struct s
 
     enum amber_rc rc = amber_http_perform(st->http, &rq, &rs, err);
     read_headers(&rs, a);
-    if (rc) {
-        t->maybe_done = true;
-    } else if (rs.status / 100 != 2) {
+    if (!rc && rs.status / 100 != 2)
         rc = fail_answer(st, c, &rs, &sink.doc, a, err);
-        t->maybe_done |= rs.status >= 500;
-    }
     if (rc && c->out)
         c->out->len = before;
     amber_buf_clear(&sink.doc);
@@ -453,7 +449,7 @@ enum amber_rc amber_s3_try(struct s3_store *st, const struct s3_call *c, struct 
     struct s3_credentials keys AMBER_CLEANUP(amber_s3_credentials_clear);
     struct built b AMBER_CLEANUP(built_clear) = {.n_lines = 0};
 
-    *a = (struct s3_answer){.repeated = t->maybe_done};
+    *a = (struct s3_answer){0};
     t->n++;
     enum amber_rc rc = amber_s3_keyring_get(st->keyring, &keys, err);
     if (!rc)

@@ -70,7 +70,6 @@ struct s3_answer {
     char etag[S3_ETAG_MAX];        /* without quotes */
     char content_range[96];
     char code[S3_CODE_MAX]; /* the server's word for an error; "" */
-    bool repeated;          /* an earlier try may have been carried out */
 };
 
 /* How often and how long an operation is tried. */
@@ -81,7 +80,6 @@ struct s3_tries {
     unsigned n;        /* tries made */
     bool new_keys;     /* keys were looked up anew already */
     bool fresh;        /* the next try takes a new connection */
-    bool maybe_done;   /* some try ended without an answer */
 };
 /* bytes: of the body to be moved, for which a slow connection gets more time. */
 void amber_s3_tries_init(struct s3_tries *t, const struct s3_store *st, uint64_t bytes);

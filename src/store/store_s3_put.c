@@ -357,7 +357,8 @@ static enum amber_rc call_if_free(struct s3_put *p, struct s3_call *c, struct s3
     return rc;
 }
 
-/* Whether the object has just these bytes: a PUT whose answer was lost did its work. */
+/* Whether the object has just these bytes: a PUT whose answer was lost did its work. (libcurl repeats
+ * requests by itself when a kept connection breaks, so nobody else would know.) */
 static bool has_these_bytes(struct s3_put *p, const void *data, size_t len)
 {
     struct s3_store *st = store_of(p);
@@ -387,7 +388,7 @@ static enum amber_rc put_whole(struct s3_put *p, struct amber_err *err)
     amber_s3_header(&c, "content-md5", md5);
     add_storage_headers(st, &c);
     rc = call_if_free(p, &c, &a, err);
-    if (rc == AMBER_E_EXISTS && !(a.repeated && has_these_bytes(p, c.body, len)))
+    if (rc == AMBER_E_EXISTS && !has_these_bytes(p, c.body, len))
         return fail_exists(p, err);
     if (rc == AMBER_E_EXISTS) {
         *err = (struct amber_err)AMBER_ERR_INIT;
@@ -487,7 +488,6 @@ static enum amber_rc complete(struct s3_put *p, struct amber_err *err)
     struct s3_store *st = store_of(p);
     AMBER_AUTO_BUF struct amber_buf doc = AMBER_BUF_INIT(PARTS_MAX * (S3_ETAG_MAX + 100U));
     struct s3_tries t;
-    bool repeated = false;
 
     enum amber_rc rc = complete_document(p, &doc, err);
     if (!rc)
@@ -501,8 +501,7 @@ static enum amber_rc complete(struct s3_put *p, struct amber_err *err)
         struct s3_answer a;
         t.n++;
         rc = complete_once(p, &doc, &a, err);
-        repeated |= a.repeated || t.n > 1;
-        if ((rc == AMBER_E_NOT_FOUND || rc == AMBER_E_EXISTS) && repeated && completed_before(p)) {
+        if ((rc == AMBER_E_NOT_FOUND || rc == AMBER_E_EXISTS) && completed_before(p)) {
             *err = (struct amber_err)AMBER_ERR_INIT;
             return AMBER_OK;
         }
