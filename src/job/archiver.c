@@ -245,7 +245,7 @@ static enum amber_rc equip(struct archiver *a, struct amber_err *err)
     a->cancel = amber_guard_cancel(a->guard);
     a->pace.rows_per_second = ctx->max_rows_per_second;
     if (polite) {
-        rc = amber_pool_new_polite(amber_pool_threads(ctx->pool), &a->own_pool, err);
+        rc = amber_pool_new_polite((amber_pool_threads(ctx->pool) + 1) / 2, &a->own_pool, err);
         a->pool = a->own_pool;
         return rc;
     }
