@@ -56,7 +56,7 @@ sweep() {
             head -n 40 "$T/.msg" | sed 's/^/#   /'
         fi
         $struck || break
-        [ $status = 0 ] || cat "$T/.msg" "$T/.out" | grep -qE -- "${cause[$kind]}" ||
+        [ $status = 0 ] || grep -qE -- "${cause[$kind]}" "$T/.msg" "$T/.out" ||
             fail "$kind:$n$how $*: not its message: $(tail -n 1 "$T/.msg")"
         "$check" "$kind:$n$how $*" $status || return
         [ $test_bad = 0 ] || [ "${SWEEP:-}" = all ] || return
