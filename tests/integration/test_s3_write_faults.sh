@@ -1,0 +1,149 @@
+#!/usr/bin/env bash
+# What the network and the server do wrong while a job archives to S3: what passes is tried again and
+# the job ends well; what doesn't fails the job. Either way each row is in exactly one place.
+here=$(cd "$(dirname "$0")" && pwd -P)
+STORE_KIND=s3
+. "$here/../lib/tap.sh"
+. "$here/../lib/small_job.sh"
+
+# As impatient as the program allows where something never comes.
+impatient() { ARCHIVAL_S3_TIMEOUT=2 "$@"; }
+archive_big() { ARCHIVAL_COMPRESSION=none amberfs archive big; }
+# Multipart uploads that the bucket has.
+uploads() { s3 request GET '/?uploads=' </dev/null | grep -c '<UploadId>'; }
+
+# Quick to check: two archives of one quarter.
+one_quarter() {
+    sql "delete from keep.evc where ev_id in (select id from keep.ev where at >= '2023-04-01');
+         delete from keep.ev where at >= '2023-04-01'"
+}
+
+# Each request of a run, one after the other, meets a fault that passes; the faults take turns.
+test_every_request_of_a_run_is_tried_again() {
+    local n total fault faults=(reset lose 'answer 500 InternalError' 'answer 503 SlowDown' hang)
+    reset_small_job || return
+    : >"$S3_LOG"
+    assert_status 0 amberfs archive ev || return
+    total=$(s3_requests .)
+    [ "$total" -gt 10 ] || fail "a run makes $total requests only"
+    for ((n = 1; n <= total; n++)); do
+        fault=${faults[n % ${#faults[@]}]}
+        reset_small_job || return
+        s3_fault "* * $n 1 $fault"
+        : >"$S3_LOG"
+        assert_status 0 amberfs archive ev || diag "request $n: $fault: $(sed -n "$((n - 1)),${n}p" "$S3_LOG")"
+        assert_eq "request $n: $fault: struck" 1 "$(s3_requests " ${fault%% *} ")"
+        s3_fault
+        each_row_once "request $n: $fault" --settled
+        assert_eq "request $n: $fault: rows still due" 0 "$(sql "select count(*) from ev")"
+    done
+}
+
+# From each request on, nothing works any more: the job fails, says why, and loses nothing.
+test_run_cut_off_at_any_request_loses_nothing() {
+    local n total
+    reset_small_job || return
+    : >"$S3_LOG"
+    assert_status 0 amberfs archive ev || return
+    total=$(s3_requests .)
+    for ((n = 1; n <= total; n += 3)); do
+        reset_small_job || return
+        s3_fault "* * $n 0 answer 403 AccessDenied"
+        amberfs archive ev >/dev/null 2>"$T/.msg" </dev/null
+        # Behind COMMIT only the marker is missing, which is no failure of the job.
+        [ "$(sql "select count(*) from ev")" = 0 ] ||
+            assert_match "from request $n on" ' 403' "$(cat "$T/.msg")"
+        s3_fault
+        each_row_once "from request $n on"
+        next_run_completes "from request $n on"
+    done
+}
+
+test_hanging_server_fails_the_job_in_time() {
+    reset_small_job || return
+    s3_fault 'PUT .json.gz 1 0 hang'
+    assert_status 1 impatient amberfs archive ev
+    assert_match "message" 's3://test/archives/ev/.*\.json\.gz' "$msg"
+    s3_fault
+    each_row_once "hang"
+    next_run_completes "hang"
+}
+
+# What was written is read back: what came down wrong isn't taken for an archive.
+test_read_back_that_differs_keeps_the_rows() {
+    local fault
+    for fault in 'flip 70' 'shorten 50' 'body nonsense' 'cut 20' 'answer 404 NoSuchKey'; do
+        reset_small_job || return
+        s3_fault "GET .json.gz 1 0 $fault"
+        assert_status 1 impatient amberfs archive ev
+        s3_fault
+        each_row_once "$fault"
+        next_run_completes "$fault"
+    done
+}
+
+# A name that is taken though nobody knew: nothing is overwritten.
+test_existing_object_is_never_overwritten() {
+    local name
+    reset_small_job || return
+    assert_status 0 amberfs archive ev || return
+    name=$(store_keys ev/ | head -n 1)
+    reset_small_job || return
+    echo "a stranger's" | store_put "$name"
+    amberfs archive ev >/dev/null 2>&1 # under another name, or not at all
+    assert_eq "the stranger's object" "a stranger's" "$(store_cat "$name")"
+    each_row_once "a stranger's object"
+}
+
+# 20 MB of an archive, in parts.
+test_upload_in_parts_survives_what_passes() {
+    local fault
+    while IFS='|' read -r fault; do
+        big_day || return
+        : >"$S3_LOG"
+        s3_fault "$fault"
+        assert_status 0 archive_big
+        [ "$(s3_requests " $(cut -d' ' -f 5 <<<"$fault") ")" -ge 1 ] || fail "$fault did not strike"
+        s3_fault
+        assert_eq "$fault: rows" 0 "$(sql 'select count(*) from big')"
+        assert_eq "$fault: uploads left" 0 "$(uploads)"
+        assert_eq "$fault: content" "$big" "$(store_cat "$(store_keys big/)" | jq -r .note | sort | md5sum)"
+    done <<'END'
+POST uploads= 1 1 answer 500 InternalError
+PUT partNumber=1& 1 1 reset
+PUT partNumber=2& 1 1 lose
+PUT partNumber= 1 2 answer 503 SlowDown
+PUT partNumber=2& 1 1 hang
+POST uploadId= 1 1 answer 500 InternalError
+POST uploadId= 1 1 lose
+POST uploadId= 1 1 body <Error><Code>InternalError</Code><Message>try again</Message></Error>
+HEAD big/ 2 1 reset
+END
+}
+
+# big_day: table big with 40,000 rows of one day, as on the first day.
+big_day() {
+    store_make
+    sql "set client_min_messages = error; drop schema if exists amberfs cascade;
+         drop view if exists public.archived_partitions, public.database_size_stats;
+         drop table if exists big; create table big as table keep.big"
+    amberfs init >/dev/null
+}
+
+pg_start
+s3_proxy_start
+make_small_job 60
+one_quarter
+sql "create table keep.big as select i as id, timestamptz '2023-02-01 10:00Z' as at,
+         (select string_agg(md5(i::text || j), '') from generate_series(1, 14) j) as note from generate_series(1, 40000) i"
+big=$(sql "select note from keep.big" | sort | md5sum)
+jq '.jobs += [{name: "big", tables: [{schema: "public", name: "big", folder: "big"}], time_column: "at",
+    retention_days: 30}]' "$T/jobs.json" >"$T/jobs" && mv "$T/jobs" "$T/jobs.json"
+echo ARCHIVAL_S3_TIMEOUT=6 >>"$ENVFILE"
+
+tap_run test_every_request_of_a_run_is_tried_again \
+    test_run_cut_off_at_any_request_loses_nothing \
+    test_hanging_server_fails_the_job_in_time \
+    test_read_back_that_differs_keeps_the_rows \
+    test_existing_object_is_never_overwritten \
+    test_upload_in_parts_survives_what_passes
