@@ -39,7 +39,8 @@ test_cycle_is_clean() {
                (select count(*) from ((table keep.evc except table evc)
                 union all (table evc except table keep.evc)) y)")"
     [ "$(find "$T" -name 'valgrind.*' | wc -l)" = 1 ] || fail "valgrind did not run"
-    assert_eq "what valgrind says" "" "$(cat "$T"/valgrind.*)"
+    # "--" begins what it says of itself: that it doesn't know openat2, for which we have another way.
+    assert_eq "what valgrind says" "" "$(grep -v '^--' "$T"/valgrind.*)"
 }
 
 pg_start
