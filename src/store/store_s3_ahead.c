@@ -214,7 +214,7 @@ static enum amber_rc wait_for(struct s3_object *o, struct span *s, size_t upto,
 static enum amber_rc copy_from(struct s3_object *o, struct lane *l, uint64_t off, char *buf,
                                size_t len, size_t *out_len, struct amber_err *err)
 {
-    struct span *s = l->spans;
+    struct span *first = l->spans, *s = first;
 
     *out_len = 0;
     while (s && off >= s->off + s->len)
@@ -222,6 +222,11 @@ static enum amber_rc copy_from(struct s3_object *o, struct lane *l, uint64_t off
     if (!s || off < s->off)
         return AMBER_OK;
     size_t skip = (size_t)(off - s->off), n = s->len - skip < len ? s->len - skip : len;
+    /* What failed before this read came is news of then: whoever reads now asks by himself. */
+    if (s->ended && s->done < skip + n) {
+        lane_reset(o, l);
+        return AMBER_OK;
+    }
     s->refs++;
     enum amber_rc rc = wait_for(o, s, skip + n, err);
     if (!rc) {
@@ -232,6 +237,8 @@ static enum amber_rc copy_from(struct s3_object *o, struct lane *l, uint64_t off
         *out_len = n;
     } else if (rc == AMBER_E_CANCELED) {
         rc = AMBER_OK; /* the lane was given to another reader meanwhile */
+    } else if (l->spans == first) {
+        lane_reset(o, l); /* the next read begins anew */
     }
     span_unref(s);
     return rc;
