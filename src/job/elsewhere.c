@@ -143,7 +143,7 @@ struct sieve {
     const struct amber_context *ctx;
     struct names paths;     /* names in the tree of what is shown of ours; borrowed */
     struct names reserved;  /* by runs; owned */
-    struct names described; /* without a catalog: keys that have a manifest; owned */
+    struct names described; /* keys that have a manifest; owned */
     bool by_catalog;        /* reserved is known */
     bool is_ours;           /* without a catalog: amberfs writes to this store */
 };
@@ -187,13 +187,18 @@ static enum amber_rc sieve_init(struct sieve *s, struct amber_pg *pg, const char
         rc = amber_catalog_names_of_store(pg, store_id, add_reserved, &s->reserved, err);
     if (!pg) /* what can't be read may be ours */
         s->is_ours = amber_store_identity_get(s->ctx->store, &id, &ignored) != AMBER_E_NOT_FOUND;
-    if (!rc && !pg)
-        rc = amber_store_list(s->ctx->store, AMBER_META_DIR "/manifests", add_described,
-                              &s->described, err);
     names_sort(&s->paths);
     names_sort(&s->reserved);
-    names_sort(&s->described);
     return rc;
+}
+
+/* A name belongs to one run: where its archive is shown, this is another file. */
+static bool is_reserved(const struct sieve *s, const char *key)
+{
+    char logical[AMBER_KEY_MAX + 1] = "";
+
+    memcpy(logical, key, amber_name_logical_len(key));
+    return names_have(&s->reserved, logical) && !names_have(&s->paths, logical);
 }
 
 static bool ends_in(const char *text, const char *end)
@@ -203,20 +208,17 @@ static bool ends_in(const char *text, const char *end)
     return n >= k && strcmp(text + n - k, end) == 0;
 }
 
-/* Whether a run may have written this file, that isn't shown as ours. */
+/* Whether a run may have written this file, that isn't shown as ours and whose name the catalog, if
+ * there is one, hasn't reserved. That of a database that was set back doesn't know all runs, but
+ * what they committed has a manifest. */
 static bool of_a_run(const struct sieve *s, const char *key)
 {
-    char logical[AMBER_KEY_MAX + 1] = "";
     struct amber_err err = AMBER_ERR_INIT;
     bool ours = true;
 
-    memcpy(logical, key, amber_name_logical_len(key));
-    /* A name belongs to one run: where its archive is shown, this is another file. */
-    if (s->by_catalog)
-        return names_have(&s->reserved, logical) && !names_have(&s->paths, logical);
     if (names_have(&s->described, key))
         return true;
-    if (!s->is_ours)
+    if (s->by_catalog || !s->is_ours)
         return false;
     if (amber_codec_by_suffix(key)->kind == AMBER_CODEC_NONE)
         return ends_in(key, ".json");
@@ -228,7 +230,7 @@ static bool of_a_run(const struct sieve *s, const char *key)
     return ours;
 }
 
-/* Leave out what a run may have written. */
+/* Leave out what a run may have written. Manifests are listed only if something is left to ask. */
 static enum amber_rc sift(const struct amber_context *ctx, struct amber_pg *pg,
                           const char *store_id, const struct amber_entry_list *l,
                           struct amber_stored **files, size_t *n, struct amber_err *err)
@@ -237,10 +239,17 @@ static enum amber_rc sift(const struct amber_context *ctx, struct amber_pg *pg,
                                                  .reserved = {.owned = true},
                                                  .described = {.owned = true},
                                                  .by_catalog = pg != NULL};
-    size_t kept = 0;
+    size_t left = 0, kept = 0;
     enum amber_rc rc = sieve_init(&s, pg, store_id, l, err);
 
     for (size_t i = 0; !rc && i < *n; i++)
+        if (!is_reserved(&s, files[i]->key))
+            files[left++] = files[i];
+    if (!rc && left > 0)
+        rc = amber_store_list(ctx->store, AMBER_META_DIR "/manifests", add_described, &s.described,
+                              err);
+    names_sort(&s.described);
+    for (size_t i = 0; !rc && i < left; i++)
         if (!of_a_run(&s, files[i]->key))
             files[kept++] = files[i];
     *n = kept;
