@@ -16,11 +16,6 @@
 /* Seconds for which the queue leaves a sync replica's run to the process that committed it. */
 #define AMBER_REPLICA_SYNC_GRACE_S 5
 
-/* Make sure that a replica's place is empty or a copy of this store. errors DENIED it isn't; as the
- * store's */
-enum amber_rc amber_replica_claim(const struct amber_context *ctx, const char *store_id,
-                                  unsigned copy, const struct amber_cancel *cancel,
-                                  struct amber_err *err) AMBER_MUST_CHECK;
 /* An archive of a unit to every sync replica, from the primary, read back. errors as of
  * amber_replicate_archive, with the replica's name */
 enum amber_rc amber_replicate_sync(const struct amber_context *ctx, const char *store_id,

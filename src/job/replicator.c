@@ -29,15 +29,6 @@ static enum amber_rc wrap(const struct amber_context *ctx, unsigned copy, struct
     return amber_wrap(err, "replica %s", amber_copies_name(ctx->store, copy));
 }
 
-enum amber_rc amber_replica_claim(const struct amber_context *ctx, const char *store_id,
-                                  unsigned copy, const struct amber_cancel *cancel,
-                                  struct amber_err *err)
-{
-    struct amber_replicate_config cfg = config_of(ctx, copy, cancel);
-    enum amber_rc rc = amber_replicate_identity(&cfg, store_id, err);
-    return rc ? wrap(ctx, copy, err) : AMBER_OK;
-}
-
 /* ---- a unit ---- */
 
 enum amber_rc amber_replicate_sync(const struct amber_context *ctx, const char *store_id,
