@@ -3,7 +3,7 @@
  *
  * A run's marker never changes, so a view reads each one once; a look then costs one listing.
  *
- *   commits, sorted by run --+-- known: its entries move from the old runs to the new ones
+ *   commits, sorted by run --+-- known: its marker moves from the old runs to the new ones
  *                            `-- new:   1. the marker, several at a time: rows, raw size, digest
  *                                       2. stored sizes, and what is missing: by a stat for each of
  *                                          a few, else by listing their top folders, which tells a
@@ -24,8 +24,9 @@
 
 struct marker_run {
     char run_id[AMBER_UUID_LEN];
-    bool read; /* its entries are there, or it can't be understood, which was logged */
-    struct amber_entry_list entries;
+    bool read; /* its marker is there, or it can't be understood, which was logged */
+    struct amber_marker marker;
+    uint64_t *sizes; /* owned; stored bytes of each of the marker's archives */
 };
 
 struct amber_marker_view {
@@ -49,8 +50,10 @@ struct look_task {
 
 static void runs_free(struct marker_run *runs, size_t n)
 {
-    for (size_t i = 0; runs && i < n; i++)
-        amber_entry_list_clear(&runs[i].entries);
+    for (size_t i = 0; runs && i < n; i++) {
+        amber_marker_clear(&runs[i].marker);
+        free(runs[i].sizes);
+    }
     free(runs);
 }
 
@@ -69,31 +72,6 @@ void amber_marker_view_free(struct amber_marker_view *v)
 
 /* ---- reading what is new ---- */
 
-static enum amber_rc entry_from_marker(const struct amber_marker_entry *m, int64_t committed_us,
-                                       struct amber_entry_list *out, struct amber_err *err)
-{
-    struct amber_manifest_name name;
-    enum amber_rc rc = amber_manifest_key_parse(m->manifest_key, &name, err);
-    if (rc)
-        return rc;
-    AMBER_AUTO_FREE char *key = strndup(name.archive_key, name.archive_key_len);
-    AMBER_AUTO_FREE char *path = key ? strndup(key, amber_name_logical_len(key)) : NULL;
-    if (!path)
-        return amber_fail_nomem(err, "an archive's name", name.archive_key_len);
-    struct amber_tree_entry e = {
-        .path = path,
-        .key = key,
-        .manifest_key = m->manifest_key,
-        .size = name.raw_bytes,
-        .stored_size = SIZE_UNKNOWN,
-        .rows = name.rows,
-        .mtime_us = committed_us,
-        .has_digest = true,
-    };
-    memcpy(e.manifest_sha256, m->digest.b, sizeof(e.manifest_sha256));
-    return amber_entry_list_add(out, &e, err);
-}
-
 static enum amber_rc read_run(const struct amber_context *ctx, struct marker_run *run,
                               struct amber_err *err)
 {
@@ -104,10 +82,18 @@ static enum amber_rc read_run(const struct amber_context *ctx, struct marker_run
         *err = (struct amber_err)AMBER_ERR_INIT;
         rc = AMBER_OK;
     }
-    for (size_t k = 0; !rc && k < m.n_entries; k++)
-        rc = entry_from_marker(&m.entries[k], m.committed_us, &run->entries, err);
-    amber_marker_clear(&m);
+    if (!rc)
+        rc = amber_calloc(m.n_entries + 1, sizeof(*run->sizes), &run->sizes, err);
+    for (size_t k = 0; !rc && k < m.n_entries; k++) {
+        struct amber_manifest_name name;
+        run->sizes[k] = SIZE_UNKNOWN;
+        rc = amber_manifest_key_parse(m.entries[k].manifest_key, &name, err);
+    }
     run->read = !rc;
+    if (rc)
+        amber_marker_clear(&m);
+    else
+        run->marker = m;
     return rc;
 }
 
@@ -155,28 +141,59 @@ static enum amber_rc read_new(struct look *l, size_t n_new, struct amber_err *er
 
 /* ---- sizes of what is new ---- */
 
-/* Entries without size, sorted by key; the runs'. */
+/* An archive without size. */
 struct unsized {
-    struct amber_tree_entry **items; /* owned */
+    char *key;                /* owned */
+    uint64_t *size;           /* the run's */
+    const char *manifest_key; /* the marker's */
+};
+struct unsized_list {
+    struct unsized *items; /* owned; sorted by key */
     size_t n;
 };
 
-static int compare_keys(const void *a, const void *b)
+static void unsized_clear(struct unsized_list *u)
 {
-    const struct amber_tree_entry *const *x = a, *const *y = b;
-    return strcmp((*x)->key, (*y)->key);
+    for (size_t i = 0; i < u->n; i++)
+        free(u->items[i].key);
+    free(u->items);
 }
 
-static enum amber_rc find_unsized(const struct look *l, struct unsized *out, struct amber_err *err)
+static int compare_keys(const void *a, const void *b)
+{
+    return strcmp(((const struct unsized *)a)->key, ((const struct unsized *)b)->key);
+}
+
+/* The archive's key, that stands in its manifest's; owned by the caller. */
+static enum amber_rc archive_key(const char *manifest_key, char **out, struct amber_err *err)
+{
+    struct amber_manifest_name name;
+    enum amber_rc rc = amber_manifest_key_parse(manifest_key, &name, err);
+    if (rc)
+        return rc;
+    *out = strndup(name.archive_key, name.archive_key_len);
+    return *out ? AMBER_OK : amber_fail_nomem(err, "an archive's name", name.archive_key_len);
+}
+
+static enum amber_rc find_unsized(const struct look *l, struct unsized_list *out,
+                                  struct amber_err *err)
 {
     size_t n = 0;
     for (size_t i = 0; i < l->n; i++)
-        n += l->runs[i].entries.n;
-    enum amber_rc rc = amber_calloc(n + 1, sizeof(struct amber_tree_entry *), &out->items, err);
-    for (size_t i = 0; !rc && i < l->n; i++)
-        for (size_t k = 0; k < l->runs[i].entries.n; k++)
-            if (l->runs[i].entries.items[k].stored_size == SIZE_UNKNOWN)
-                out->items[out->n++] = &l->runs[i].entries.items[k];
+        n += l->runs[i].marker.n_entries;
+    enum amber_rc rc = amber_calloc(n + 1, sizeof(*out->items), &out->items, err);
+    for (size_t i = 0; !rc && i < l->n; i++) {
+        const struct marker_run *run = &l->runs[i];
+        for (size_t k = 0; !rc && k < run->marker.n_entries; k++) {
+            struct unsized *u = &out->items[out->n];
+            if (run->sizes[k] != SIZE_UNKNOWN)
+                continue;
+            u->size = &run->sizes[k];
+            u->manifest_key = run->marker.entries[k].manifest_key;
+            rc = archive_key(u->manifest_key, &u->key, err);
+            out->n += !rc;
+        }
+    }
     if (!rc)
         qsort(out->items, out->n, sizeof(*out->items), compare_keys);
     return rc;
@@ -185,58 +202,58 @@ static enum amber_rc find_unsized(const struct look *l, struct unsized *out, str
 static enum amber_rc take_size(void *arg, const char *key, const struct amber_object_info *info,
                                struct amber_err *err)
 {
-    const struct unsized *u = arg;
-    const struct amber_tree_entry wanted = {.key = key}, *p = &wanted;
-    struct amber_tree_entry **e = bsearch(&p, u->items, u->n, sizeof(*u->items), compare_keys);
+    const struct unsized_list *u = arg;
+    const struct unsized wanted = {.key = (char *)(uintptr_t)key};
+    struct unsized *found = bsearch(&wanted, u->items, u->n, sizeof(wanted), compare_keys);
     (void)err;
-    if (e)
-        (*e)->stored_size = info->size;
+    if (found)
+        *found->size = info->size;
     return AMBER_OK;
 }
 
-static enum amber_rc stat_size(const struct look *l, struct amber_tree_entry *e,
+static enum amber_rc stat_size(const struct look *l, const struct unsized *u,
                                struct amber_err *err)
 {
     struct amber_object_info info;
-    enum amber_rc rc = amber_store_stat(l->ctx->store, e->key, &info, err);
+    enum amber_rc rc = amber_store_stat(l->ctx->store, u->key, &info, err);
     if (!rc)
-        e->stored_size = info.size;
+        *u->size = info.size;
     return rc == AMBER_E_NOT_FOUND ? AMBER_OK : rc;
 }
 
-/* The sizes of all entries below the top folder of *first, or of *first alone if it is in none or
+/* The sizes of all archives below the top folder of *first, or of *first alone if it is in none or
  * all are few; *first is then the one behind them. */
-static enum amber_rc size_some(const struct look *l, struct unsized *u, size_t *first,
+static enum amber_rc size_some(const struct look *l, struct unsized_list *u, size_t *first,
                                struct amber_err *err)
 {
     char folder[AMBER_KEY_MAX + 1];
-    const char *key = u->items[*first]->key;
+    const char *key = u->items[*first].key;
     const char *slash = strchr(key, '/');
     if (!slash || u->n <= STATS_MAX)
-        return stat_size(l, u->items[(*first)++], err);
+        return stat_size(l, &u->items[(*first)++], err);
     size_t len = (size_t)(slash - key);
     memcpy(folder, key, len);
     folder[len] = '\0';
-    while (*first < u->n && strncmp(u->items[*first]->key, key, len + 1) == 0)
+    while (*first < u->n && strncmp(u->items[*first].key, key, len + 1) == 0)
         (*first)++;
     return amber_store_list(l->ctx->store, folder, take_size, u, err);
 }
 
 static enum amber_rc size_new(const struct look *l, struct amber_err *err)
 {
-    struct unsized u = {0};
+    struct unsized_list u = {0};
     enum amber_rc rc = find_unsized(l, &u, err);
     for (size_t i = 0; !rc && i < u.n;)
         rc = size_some(l, &u, &i, err);
     for (size_t i = 0; !rc && i < u.n; i++) {
-        if (u.items[i]->stored_size != SIZE_UNKNOWN)
+        if (*u.items[i].size != SIZE_UNKNOWN)
             continue;
-        u.items[i]->stored_size = 0;
+        *u.items[i].size = 0;
         amber_error("%s: the archive is missing from the store, though its run was committed (%s); "
                     "bring it back from a backup",
-                    u.items[i]->key, u.items[i]->manifest_key);
+                    u.items[i].key, u.items[i].manifest_key);
     }
-    free(u.items);
+    unsized_clear(&u);
     return rc;
 }
 
@@ -263,7 +280,8 @@ static void move_known(struct amber_marker_view *v, struct marker_run *runs, siz
             continue;
         struct marker_run *from = back ? &runs[i] : old, *to = back ? old : &runs[i];
         *to = *from;
-        from->entries = (struct amber_entry_list){0};
+        from->marker = (struct amber_marker){0};
+        from->sizes = NULL;
         from->read = false;
     }
 }
@@ -308,14 +326,42 @@ static int by_key(const void *a, const void *b)
                   ((const struct amber_tree_entry *)b)->key);
 }
 
+static enum amber_rc add_entry(const struct marker_run *run, size_t k, struct amber_entry_list *out,
+                               struct amber_err *err)
+{
+    const struct amber_marker_entry *m = &run->marker.entries[k];
+    struct amber_manifest_name name;
+    AMBER_AUTO_FREE char *key = NULL, *path = NULL;
+    enum amber_rc rc = amber_manifest_key_parse(m->manifest_key, &name, err);
+    if (!rc)
+        rc = archive_key(m->manifest_key, &key, err);
+    if (rc)
+        return rc;
+    path = strndup(key, amber_name_logical_len(key));
+    if (!path)
+        return amber_fail_nomem(err, "an archive's name", name.archive_key_len);
+    struct amber_tree_entry e = {
+        .path = path,
+        .key = key,
+        .manifest_key = m->manifest_key,
+        .size = name.raw_bytes,
+        .stored_size = run->sizes[k],
+        .rows = name.rows,
+        .mtime_us = run->marker.committed_us,
+        .has_digest = true,
+    };
+    memcpy(e.manifest_sha256, m->digest.b, sizeof(e.manifest_sha256));
+    return amber_entry_list_add(out, &e, err);
+}
+
 enum amber_rc amber_marker_view_entries(const struct amber_marker_view *v,
                                         struct amber_entry_list *out, struct amber_err *err)
 {
     enum amber_rc rc = AMBER_OK;
     amber_entry_list_clear(out);
     for (size_t i = 0; !rc && i < v->n; i++)
-        for (size_t k = 0; !rc && k < v->runs[i].entries.n; k++)
-            rc = amber_entry_list_add(out, &v->runs[i].entries.items[k], err);
+        for (size_t k = 0; !rc && k < v->runs[i].marker.n_entries; k++)
+            rc = add_entry(&v->runs[i], k, out, err);
     if (rc)
         amber_entry_list_clear(out);
     else if (out->n)
