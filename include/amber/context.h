@@ -106,7 +106,7 @@ enum amber_rc amber_elsewhere_list(const struct amber_context *ctx, struct amber
 /*
  * Add those of e to l, which has all that may be shown of ours, under names that are free
  * (docs/foreign.md). What a run wrote that didn't commit stays hidden: with a database by the names
- * that runs reserved; without one (pg NULL) by its manifest, and in a store that amberfs writes to by
+ * that runs reserved; always by its manifest; without one (pg NULL) in a store that amberfs writes to by
  * the header that its archives begin with; plain .json files, which have none, are hidden all there.
  * errors  as the database's and the store's
  */
