@@ -65,6 +65,7 @@ struct replica {
     const char *name; /* the store's */
     pthread_t thread;
     bool started;
+    char store_id[AMBER_UUID_LEN]; /* the thread's own copy */
     /* --- guarded by the service's mutex --- */
     bool copying, known; /* known: lag was read */
     struct amber_replica_lag lag;

@@ -8,6 +8,7 @@
  * .status and .metrics.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "amber/calendar.h"
 #include "amber/log.h"
@@ -59,8 +60,7 @@ static void set_result(struct replica *r, const struct amber_replica_lag *lag, c
 static enum amber_rc read_lag(struct replica *r, struct amber_pg *pg, struct amber_err *err)
 {
     struct amber_replica_lag lag;
-    enum amber_rc rc =
-        amber_catalog_replica_lag(pg, r->service->id.store_id, r->name, &lag, err);
+    enum amber_rc rc = amber_catalog_replica_lag(pg, r->store_id, r->name, &lag, err);
     if (!rc)
         set_result(r, &lag, lag.error);
     return rc;
@@ -74,8 +74,7 @@ static enum amber_rc drain(struct replica *r, struct amber_pg *pg, bool *out_fai
     struct amber_service *s = r->service;
     struct amber_replica_step step = {.found = true};
     uint64_t n;
-    enum amber_rc rc =
-        amber_catalog_replica_catch_up(pg, s->id.store_id, r->name, &n, err);
+    enum amber_rc rc = amber_catalog_replica_catch_up(pg, r->store_id, r->name, &n, err);
     if (!rc && n)
         amber_info("replica %s: %llu runs are queued that it doesn't have yet", r->name,
                    (unsigned long long)n);
@@ -84,7 +83,7 @@ static enum amber_rc drain(struct replica *r, struct amber_pg *pg, bool *out_fai
     *out_failed = false;
     while (!rc && step.found && !*out_failed) {
         set_copying(r, true);
-        rc = amber_replicate_next(s->ctx, pg, s->id.store_id, r->copy, false, &s->stop, &step, err);
+        rc = amber_replicate_next(s->ctx, pg, r->store_id, r->copy, false, &s->stop, &step, err);
         set_copying(r, false);
         *out_failed = !rc && step.found && step.rc;
         if (!rc && step.found)
@@ -93,11 +92,14 @@ static enum amber_rc drain(struct replica *r, struct amber_pg *pg, bool *out_fai
     return rc;
 }
 
-/* Whether the watcher has found out which store this is. */
-static bool store_known(struct amber_service *s)
+/* Whether the watcher has found out which store this is: then the replica's thread knows it too. */
+static bool store_known(struct replica *r)
 {
+    struct amber_service *s = r->service;
     pthread_mutex_lock(&s->mutex);
     bool known = s->id.store_id[0] != '\0' && s->database_up;
+    if (known)
+        memcpy(r->store_id, s->id.store_id, sizeof(r->store_id));
     pthread_mutex_unlock(&s->mutex);
     return known;
 }
@@ -128,7 +130,7 @@ void *amber_service_replica_main(void *arg)
     uint64_t seen = 0;
     int64_t again_us = AGAIN_FIRST_US, wait_us;
     do {
-        if (!store_known(r->service)) {
+        if (!store_known(r)) {
             wait_us = AGAIN_FIRST_US;
         } else if (work(r, &pg)) {
             wait_us = IDLE_US;

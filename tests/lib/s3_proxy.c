@@ -53,7 +53,7 @@ struct rule {
 
 struct message {
     char *data; /* head and body, one behind the other; owned */
-    size_t head, len;
+    size_t head, len, room;
 };
 
 static struct {
@@ -153,9 +153,11 @@ static bool send_all(int fd, const char *data, size_t len)
 /* Some more bytes behind what is there; false at the end. There is always a NUL behind them. */
 static bool more(int fd, struct message *m)
 {
-    char *data = realloc(m->data, m->len + HEAD_MAX + 1);
-    must(data != NULL && m->len < BODY_MAX, "a message");
-    m->data = data;
+    if (m->room < m->len + HEAD_MAX + 1) {
+        m->room = 2 * m->len + HEAD_MAX + 1;
+        m->data = realloc(m->data, m->room);
+        must(m->data != NULL && m->len < BODY_MAX, "a message");
+    }
     ssize_t n = recv(fd, m->data + m->len, HEAD_MAX, 0);
     m->data[m->len + (size_t)(n > 0 ? n : 0)] = '\0';
     if (n <= 0)
@@ -202,7 +204,7 @@ static void body_set(struct message *m, const char *body, size_t len)
     memcpy(data + head, body, len);
     data[head + len] = '\0';
     free(m->data);
-    *m = (struct message){data, head, head + len};
+    *m = (struct message){data, head, head + len, head + len + 1};
 }
 
 /* Chunks in place of which their content comes; false if the last chunk isn't there yet. */
@@ -253,7 +255,8 @@ static bool message_read(int fd, const char *method, struct message *m)
     size_t want = size ? strtoul(size + sizeof("Content-Length:") - 1, NULL, 10) : 0;
     if (method && (strcmp(method, "HEAD") == 0 || strtoul(m->data + 9, NULL, 10) == 204))
         return true;
-    while (header(m, "Transfer-Encoding") ? !dechunk(m) : m->len - m->head < want)
+    bool chunked = header(m, "Transfer-Encoding") != NULL;
+    while (chunked ? !dechunk(m) : m->len - m->head < want)
         if (!more(fd, m))
             return false;
     return true;
