@@ -103,6 +103,9 @@ enum amber_rc amber_catalog_archives(struct amber_pg *pg, const char *store_id, 
                                                            const struct amber_archive_row *row,
                                                            struct amber_err *err),
                                      void *arg, struct amber_err *err) AMBER_MUST_CHECK;
+/* How many archives a catalog has in all its stores, and a store that has some ("": none does). */
+enum amber_rc amber_catalog_any_store(struct amber_pg *pg, char store_id[AMBER_UUID_LEN],
+                                      uint64_t *out_archives, struct amber_err *err) AMBER_MUST_CHECK;
 /* Whether a run is known at all (reconciliation after a failover). */
 enum amber_rc amber_catalog_run_known(struct amber_pg *pg, const char *run_id, bool *out,
                                       struct amber_err *err) AMBER_MUST_CHECK;

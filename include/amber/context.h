@@ -21,6 +21,7 @@ struct amber_context {
     size_t block_bytes;
     int orphan_days;
     int restore_pin_days;
+    bool new_store;               /* a folder without a store may become a further one */
     unsigned export_connections;  /* 1: polite; more read at once, and nothing else is spared */
     uint64_t max_rows_per_second; /* exported by a run; 0: as fast as it goes */
     char host[256];
@@ -33,9 +34,12 @@ enum amber_rc amber_context_connect(const struct amber_context *ctx, const char 
 
 /*
  * Make sure that the catalog exists and that it and the store belong together: the first one to
- * come claims an unowned store (store.json is written once).
- * errors  DENIED the store belongs to another catalog (both are named); UNSUPPORTED the store asks
- *         for a newer amberfs; as the store's and the database's
+ * come claims an unowned store (store.json is written once). Where there is no store yet though the
+ * catalog has archives in another, most likely a disk isn't mounted or a path is mistaken: that is
+ * refused unless ctx->new_store.
+ * errors  DENIED the store belongs to another catalog (both are named); NOT_FOUND no store where the
+ *         catalog's archives should be; UNSUPPORTED the store asks for a newer amberfs; as the
+ *         store's and the database's
  */
 enum amber_rc amber_context_claim(const struct amber_context *ctx, struct amber_pg *pg,
                                   struct amber_store_identity *out, struct amber_err *err)

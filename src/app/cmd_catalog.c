@@ -24,6 +24,7 @@ int amber_cmd_init(struct app *app)
                made ? "was made" : "is there and up to date");
     if (!rc && !mounted) { /* below a mount the daemon has claimed the store already */
         rc = amber_app_open(app, false, true, -1, &err);
+        app->ctx.new_store = app->opt->new_store;
         if (!rc)
             rc = amber_context_claim(&app->ctx, pg, &id, &err);
         if (!rc)

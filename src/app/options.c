@@ -59,7 +59,8 @@ static const struct command commands[AMBER_COMMAND_COUNT] = {
     [AMBER_COMMAND_LIST] = {"list", "", 0, 0, "List the archives with rows and sizes.", ""},
     [AMBER_COMMAND_INIT] = {"init", "", 0, 0,
                             "Make the catalog in the database and claim the store.",
-                            "The first mount does the same. Running it again changes nothing."},
+                            "The first mount does the same, unless the catalog has archives in "
+                            "another store already. Running it again changes nothing."},
     [AMBER_COMMAND_REBUILD_MANIFEST] =
         {"rebuild-manifest", "ARCHIVE", 1, 1,
          "Make an archive's lost manifest anew from the archive itself.", ""},
@@ -124,6 +125,8 @@ static const struct option options[] = {
     {"watch", 0, OPTION_FLAG, NULL, MEMBER(watch), OF(STATUS), NULL, "Show it again and again."},
     {"json", 0, OPTION_FLAG, NULL, MEMBER(json), OF(STATUS) | OF(LIST), NULL,
      "As JSON, for programs."},
+    {"new-store", 0, OPTION_FLAG, NULL, MEMBER(new_store), OF(INIT), NULL,
+     "Begin a further store in an empty ARCHIVAL_PATH, though the catalog has archives in another."},
     {"adopt", 0, OPTION_TEXT, "RUN|all", MEMBER(adopt), OF(RECONCILE), NULL,
      "Take the run's archives into the catalog: its rows aren't in the tables now."},
     {"supersede", 0, OPTION_TEXT, "RUN|all", MEMBER(supersede), OF(RECONCILE), NULL,

@@ -43,7 +43,7 @@ struct amber_options {
     char *store_path;   /* owned; source as the storage folder, if it is an absolute path: stands
                            for ARCHIVAL_PATH. NULL otherwise */
     /* the other commands */
-    bool dry_run, force, allow_triggers, all, repair, watch, json;
+    bool dry_run, force, allow_triggers, all, repair, watch, json, new_store;
     char *into, *on_conflict; /* owned; on_conflict is error, skip or replace */
     char *adopt, *supersede;  /* owned; a run's id or "all" */
 };

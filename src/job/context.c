@@ -28,14 +28,28 @@ enum amber_rc amber_context_connect(const struct amber_context *ctx, const char 
     return amber_pg_open(&cfg, out, err);
 }
 
-/* Nothing is known of this store. It is a new one only if no replica knows it either: one that
- * can't be asked might. */
-static enum amber_rc check_really_new(const struct amber_context *ctx, struct amber_err *err)
+/* Nothing is known of this store. It is a new one only if the catalog's archives aren't to be here,
+ * as they are below the mount point of a disk that isn't mounted, and no replica knows it either:
+ * one that can't be asked might. */
+static enum amber_rc check_really_new(const struct amber_context *ctx, struct amber_pg *pg,
+                                      struct amber_err *err)
 {
+    char elsewhere[AMBER_UUID_LEN];
+    uint64_t archives;
+    enum amber_rc rc = amber_catalog_any_store(pg, elsewhere, &archives, err);
+    if (rc)
+        return rc;
+    if (archives && !ctx->new_store)
+        return amber_fail(err, AMBER_E_NOT_FOUND,
+                          "ARCHIVAL_PATH holds no store (.amberfs/store.json), but the catalog in "
+                          "database %s has "
+                          "%llu archives, in store %s: if they belong here, mount the disk, "
+                          "correct the path or put "
+                          "that file back; to begin a further store here: amberfs init --new-store",
+                          amber_pg_database(pg), (unsigned long long)archives, elsewhere);
     for (unsigned i = 1; i < amber_copies_count(ctx->store); i++) {
         struct amber_store_identity id;
-        enum amber_rc rc =
-            amber_store_identity_get(amber_copies_store(ctx->store, i), &id, err);
+        rc = amber_store_identity_get(amber_copies_store(ctx->store, i), &id, err);
         if (rc && rc != AMBER_E_NOT_FOUND)
             return amber_wrap(err,
                               "ARCHIVAL_PATH holds no store yet, and whether replica %s does can't "
@@ -73,7 +87,7 @@ enum amber_rc amber_context_claim(const struct amber_context *ctx, struct amber_
     struct amber_store_identity id = {0};
     rc = amber_store_identity_get(ctx->store, &id, err);
     if (rc == AMBER_E_NOT_FOUND) {
-        rc = check_really_new(ctx, err);
+        rc = check_really_new(ctx, pg, err);
         if (!rc)
             rc = amber_uuid_new(id.store_id, err);
         if (rc)

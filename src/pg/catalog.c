@@ -346,9 +346,8 @@ enum amber_rc amber_catalog_names_of_store(struct amber_pg *pg, const char *stor
 {
     struct name_listing l = {each, arg};
     const char *params[] = {store_id};
-    return amber_pg_stream(pg,
-                           "SELECT logical_name FROM amberfs.names WHERE store_id = $1::uuid", 1,
-                           params, name_row, &l, err);
+    return amber_pg_stream(pg, "SELECT logical_name FROM amberfs.names WHERE store_id = $1::uuid",
+                           1, params, name_row, &l, err);
 }
 
 struct archive_listing {
@@ -398,6 +397,22 @@ enum amber_rc amber_catalog_archives(struct amber_pg *pg, const char *store_id, 
                            " WHERE store_id = $1::uuid AND ($2::uuid IS NULL OR run_id = $2::uuid)"
                            " ORDER BY logical_name",
         2, params, archive_row, &l, err);
+}
+
+enum amber_rc amber_catalog_any_store(struct amber_pg *pg, char store_id[AMBER_UUID_LEN],
+                                      uint64_t *out_archives, struct amber_err *err)
+{
+    struct amber_res *r;
+    enum amber_rc rc = amber_pg_query(
+        pg, &r, err,
+        "SELECT coalesce(max(store_id::text), ''), count(*) FROM amberfs.archived_partitions", 0,
+        NULL);
+    if (rc)
+        return rc;
+    snprintf(store_id, AMBER_UUID_LEN, "%s", amber_res_get(r, 0, 0));
+    *out_archives = (uint64_t)amber_res_int(r, 0, 1);
+    amber_res_free(r);
+    return AMBER_OK;
 }
 
 /* ---- job results ---- */

@@ -109,6 +109,28 @@ test_set_back_into_the_middle_of_a_run() {
     assert_status 0 amberfs verify --all
 }
 
+# A disk that isn't mounted leaves an empty folder: no new store is begun there by accident.
+test_folder_without_the_store_is_not_taken_for_it() {
+    local committed
+    write_small_job
+    reset_small_job || return
+    assert_status 0 amberfs archive ev || return
+    committed=$(sql "select count(*) from amberfs.archived_partitions")
+    sql "insert into ev table keep.ev; insert into evc table keep.evc"
+    mv "$STORE" "$STORE.disk" && mkdir "$STORE"
+    local command
+    for command in init 'archive ev' reconcile; do
+        # shellcheck disable=SC2086 # two words
+        assert_status 1 amberfs $command
+        assert_match "$command" "has $committed archives, in store $(jq -r .store_id "$STORE.disk/.amberfs/store.json"): .*mount the disk.*--new-store" "$msg"
+    done
+    assert_eq "written there" '' "$(find "$STORE" -type f)"
+    assert_status 0 amberfs init --new-store
+    assert_status 0 amberfs archive ev
+    rm -rf "${STORE:?}" && mv "$STORE.disk" "$STORE"
+    assert_status 0 amberfs verify --all
+}
+
 # Many tables with long names: every one of them waits, and one whose name begins like another's
 # doesn't wait with it.
 test_every_table_of_the_lost_future_waits() {
@@ -170,4 +192,4 @@ tap_run test_job_refuses_and_reconcile_lists \
     test_tree_with_and_without_database test_supersede_when_the_rows_are_back \
     test_adopt_when_the_rows_are_not_in_the_table test_one_run_at_a_time \
     test_set_back_into_the_middle_of_a_run test_every_table_of_the_lost_future_waits \
-    test_leftovers_are_removed_but_no_stranger
+    test_leftovers_are_removed_but_no_stranger test_folder_without_the_store_is_not_taken_for_it
