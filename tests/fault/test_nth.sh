@@ -4,14 +4,13 @@
 # cause (or a run that got along without), no leak (the sanitizer's word), no hang, nothing lost or
 # half done, and the last try of each sweep, after all the failed ones, succeeds.
 #
-# Where calls are many, as many points as POINTS says are tried, spread evenly from FIRST on, which
-# differs between the builds; SWEEP=all tries all.
+# Where calls are many, as many points as POINTS says are tried, spread evenly from one on that
+# differs between the builds (see sliced in tests/lib/tap.sh); SWEEP=all tries all.
 here=$(cd "$(dirname "$0")" && pwd -P)
 . "$here/../lib/tap.sh"
 . "$here/../lib/small_job.sh"
 : "${AMBERFS_NTH_PROGRAM:?names the program amberfs_nth}"
-points=${POINTS:-16}
-first=${FIRST:-1}
+points=$((${POINTS:-16} / slice_every))
 [ "${SWEEP:-}" != all ] || points=1000000
 
 # What a message must say.
@@ -48,7 +47,7 @@ sweep() {
     total=$calls
     step=$(((total + points) / points))
     before_sweep || return
-    for ((n = step > first ? first : 1; ; n += step)); do
+    for ((n = step > slice_first ? slice_first : 1; ; n += step)); do
         with_nth "$kind:$n$how" "$@"
         status=$?
         if [ $status -gt 1 ] || grep -qE 'AddressSanitizer|LeakSanitizer|runtime error' "$T/.msg"; then

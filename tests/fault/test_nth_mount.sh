@@ -4,14 +4,13 @@
 # why, or it mounts; a read gives the right bytes or an error, the next one the right bytes; it ends
 # when told to, with nothing lost (the sanitizer's word) and nothing left mounted.
 #
-# POINTS, FIRST and SWEEP=all as in test_nth.sh. The store is a frozen one; there is no database.
+# POINTS and SWEEP=all as in test_nth.sh. The store is a frozen one; there is no database.
 here=$(cd "$(dirname "$0")" && pwd -P)
 . "$here/../lib/tap.sh"
 AMBERFS=${AMBERFS_NTH_PROGRAM:?names the program amberfs_nth}
 . "$here/../lib/mount.sh"
 unset "${!PG@}"
-points=${POINTS:-16}
-first=${FIRST:-1}
+points=$((${POINTS:-16} / slice_every))
 [ "${SWEEP:-}" != all ] || points=1000000
 
 # start KIND:N: the daemon; 1 if it did not come up.
@@ -52,7 +51,7 @@ sweep() {
     stop "$kind:0"
     read -r total <"$T/nth"
     step=$(((total + points) / points))
-    for ((n = step > first ? first : 1; ; n += step)); do
+    for ((n = step > slice_first ? slice_first : 1; ; n += step)); do
         if start "$kind:$n"; then
             read_all "$kind:$n" first
             read_all "$kind:$n" again

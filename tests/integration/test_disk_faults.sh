@@ -8,7 +8,7 @@ here=$(cd "$(dirname "$0")" && pwd -P)
 : "${FAULT_IO:?names the library of tests/lib/fault_io.c}"
 
 # Where calls are many only every second or third is tried; SWEEP_STEP=0 tries them all.
-step=${SWEEP_STEP:-1}
+step=$((${SWEEP_STEP:-1} * slice_every))
 
 # sweep OPERATION HOW MESSAGE [STEP]: n = 1, 1 + STEP, ...; STEP 1. The number of the last fault that
 # struck is left in $struck.
@@ -44,10 +44,10 @@ put_back() {
     [ "$(sql "select count(*) from amberfs.archived_partitions")" = 0 ] || reset_small_job
 }
 
-test_failed_write_moves_nothing() { sweep write EIO 'Input/output error'; }
+test_failed_write_moves_nothing() { sweep write EIO 'Input/output error' $step; }
 test_full_disk_moves_nothing() { sweep write ENOSPC+ 'No space left' $((3 * step)); }
 test_failed_fsync_moves_nothing() { sweep fsync EIO 'Input/output error' $((3 * step)); }
-test_failed_rename_moves_nothing() { sweep rename EIO 'Input/output error'; }
+test_failed_rename_moves_nothing() { sweep rename EIO 'Input/output error' $step; }
 test_failed_mkdir_moves_nothing() { sweep mkdir ENOSPC 'No space left' $((3 * step)); }
 test_failed_read_back_moves_nothing() { sweep read EIO 'Input/output error' $((2 * step)); }
 test_failed_unlink_hides_what_is_left() {

@@ -63,6 +63,7 @@ fsync@4 kill
 send@60 kill
 END
 
+sliced cases
 tests=(test_every_step_is_in_the_matrix)
 for i in "${!cases[@]}"; do
     name=test_${cases[i]//[^a-z0-9]/_}

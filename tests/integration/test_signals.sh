@@ -199,6 +199,7 @@ echo '{"version":1,"jobs":[{"name":"logs","time_column":"at","period":"month","t
 write_env "ARCHIVAL_JOBS_FILE=$T/jobs.json"
 again
 
+sliced steps
 tests=()
 for i in "${!steps[@]}"; do
     name=test_signal_at_${steps[$i]//-/_}

@@ -52,6 +52,7 @@ END
                  'schema', 'rt', 'name', name, 'folder', 'Ördner \"x\"/' || job)))))
          from shapes" >"$T/jobs.json"
     mapfile -t jobs < <(sql "select job from shapes order by length(job), job")
+    sliced jobs
 }
 
 # rows_differ TABLE QUERY: rows of only one of two.

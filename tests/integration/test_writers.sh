@@ -141,4 +141,5 @@ for kind in family partitioned; do
         [ $way = fast ] && way=polite || way=fast # in turn
     done
 done
+sliced tests
 tap_run "${tests[@]}" test_second_daemon_leaves_a_running_job_alone test_two_daemons_sent_at_one_job_at_once

@@ -82,6 +82,19 @@ tap_run() {
     exit $?
 }
 
+# With AMBER_TEST_SLICE=K/N long sweeps try every N-th point from the K-th on only, else all.
+# (scripts/test gives each sanitizer, in which programs start slowly, another K.)
+slice_first=${AMBER_TEST_SLICE:-1/1} slice_every=${slice_first#*/} slice_first=${slice_first%/*}
+# sliced LIST: leave the points to be tried in an array.
+sliced() {
+    local -n list=$1
+    local i
+    for i in "${!list[@]}"; do
+        [ $(((i + 1) % slice_every)) = $((slice_first % slice_every)) ] || unset "list[i]"
+    done
+    list=("${list[@]}")
+}
+
 # assert_eq WHAT EXPECTED FOUND
 assert_eq() {
     [ "$2" = "$3" ] && return 0
