@@ -1,9 +1,12 @@
 /*
- * config_priv.h - the table of variables, shared by config.c and config_replicas.c, whose variables
- * are some of the same with other names.
+ * config_priv.h - the table of variables (config_variables.c), shared by config.c and
+ * config_replicas.c, whose variables are some of the same with other names.
  */
 #ifndef AMBER_CONFIG_PRIV_H
 #define AMBER_CONFIG_PRIV_H
+
+#include <limits.h>
+#include <stddef.h>
 
 #include "amber/config.h"
 #include "env_file.h"
@@ -20,7 +23,11 @@ struct variable {
     int64_t min, max; /* numbers and sizes */
     bool hidden;      /* the value may be a secret */
 };
-const struct variable *amber_config_variables(size_t *out_n);
+extern const struct variable amber_config_variables[];
+extern const size_t amber_config_n_variables;
+
+#define MEMBER(m) offsetof(struct amber_config, m)
+#define LEVEL_UNSET INT_MIN /* of compression_level: the default of what compresses */
 
 /* Where values are looked for. */
 struct sources {

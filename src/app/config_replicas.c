@@ -36,14 +36,13 @@ static void name_of(const char *replica, const char *suffix, char out[NAME_MAX_B
 
 bool amber_config_of_replica(const struct amber_config *c, const char *name)
 {
-    size_t n;
-    const struct variable *v = amber_config_variables(&n);
+    const struct variable *v = amber_config_variables;
     char known[NAME_MAX_BYTES];
     for (size_t r = 0; r < c->n_replicas; r++) {
         name_of(c->replicas[r].name, "MODE", known);
         if (strcmp(known, name) == 0)
             return true;
-        for (size_t i = 0; i < n; i++) {
+        for (size_t i = 0; i < amber_config_n_variables; i++) {
             const char *suffix = suffix_of(v[i].name);
             if (!suffix)
                 continue;
@@ -73,10 +72,9 @@ static enum amber_rc load_mode(const struct sources *all, struct amber_config_re
 static enum amber_rc load_variables(const struct sources *all, const char *replica,
                                     struct amber_config *out, struct amber_err *err)
 {
-    size_t n;
-    const struct variable *v = amber_config_variables(&n);
+    const struct variable *v = amber_config_variables;
     enum amber_rc rc = AMBER_OK;
-    for (size_t i = 0; !rc && i < n; i++) {
+    for (size_t i = 0; !rc && i < amber_config_n_variables; i++) {
         char name[NAME_MAX_BYTES];
         struct variable own = v[i];
         const char *suffix = suffix_of(v[i].name);
@@ -145,8 +143,8 @@ static enum amber_rc add_replica(const struct sources *all, const char *word, si
     if (!rc)
         rc = load_variables(all, name, &own, err);
     if (!rc)
-        rc = amber_strdup(amber_config_is_bucket(own.path) ? "s3" : "local", &own.storage_type,
-                          err);
+        rc =
+            amber_strdup(amber_config_is_bucket(own.path) ? "s3" : "local", &own.storage_type, err);
     if (rc)
         return rc;
     r.path = own.path;
@@ -181,8 +179,7 @@ enum amber_rc amber_config_load_replicas(const struct sources *all, struct amber
                                          struct amber_err *err)
 {
     const struct variable list = {.name = LIST};
-    enum amber_rc rc =
-        amber_calloc(AMBER_COPIES_MAX - 1, sizeof(*c->replicas), &c->replicas, err);
+    enum amber_rc rc = amber_calloc(AMBER_COPIES_MAX - 1, sizeof(*c->replicas), &c->replicas, err);
     for (const char *p = c->replica_names; !rc && p;) {
         p += strspn(p, " \t");
         size_t len = strcspn(p, ", \t");
