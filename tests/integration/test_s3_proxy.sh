@@ -48,6 +48,19 @@ test_connections_end_early() {
     assert_eq "lost answer, done all the same" "carried out" "$(s3 cat lost)"
 }
 
+test_every_request_meets_a_fault_once() {
+    local i got=''
+    s3_fault 'GET /ten 1 /1 answer 503 SlowDown'
+    for i in 1 2 3 4; do got+=" $(through cat ten 2>&1 | grep -oE '^0123456789$| 503 ')"; done
+    assert_eq "each" "  503  0123456789  503  0123456789" "$got"
+    # What is sent again isn't counted: the 2nd and the 4th of those that are sent anew.
+    s3_fault 'GET /ten 2 /2 answer 503 SlowDown'
+    got=''
+    for i in 1 2 3 4 5 6; do got+=" $(through cat ten 2>&1 | grep -oE '^0123456789$| 503 ')"; done
+    assert_eq "every second" " 0123456789  503  0123456789 0123456789  503  0123456789" "$got"
+    s3_fault
+}
+
 # The client goes away on its own: the proxy says that it has struck, nothing else ends the wait.
 test_hang_and_drip_last_until_the_client_goes() {
     local fault pid
@@ -68,4 +81,5 @@ test_hang_and_drip_last_until_the_client_goes() {
 s3_start
 s3_proxy_start
 tap_run test_keys_of_all_kinds_come_back test_signature_is_verified test_answers_are_changed \
-    test_connections_end_early test_hang_and_drip_last_until_the_client_goes
+    test_connections_end_early test_every_request_meets_a_fault_once \
+    test_hang_and_drip_last_until_the_client_goes

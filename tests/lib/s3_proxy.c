@@ -9,7 +9,8 @@
  *   METHOD TEXT FIRST COUNT FAULT [ARGUMENT]
  *
  * Requests of METHOD whose head has TEXT in it ("*": any) are counted; the FIRST-th and those behind
- * it, COUNT in all (0: without end), meet the fault. The first rule that strikes wins.
+ * it, COUNT in all (0: without end), meet the fault. COUNT "/STEP" instead: every STEP-th of them
+ * meets it once, for what is sent again passes uncounted. The first rule that strikes wins.
  *
  *   hang             no answer until the client goes away
  *   reset            the connection is reset, the server sees nothing
@@ -42,13 +43,14 @@
 #include <unistd.h>
 
 #define RULES_MAX 32
+#define OWED_MAX 64
 #define HEAD_MAX 65536
 #define BODY_MAX ((size_t)256 << 20)
 #define COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
 
 struct rule {
     char method[16], text[256], fault[16], argument[1024];
-    unsigned first, count, seen;
+    unsigned first, count, step, seen; /* step 0: COUNT was a number */
 };
 
 struct message {
@@ -65,6 +67,7 @@ static struct {
     ino_t inode;
     struct rule rules[RULES_MAX];
     size_t n;
+    char *owed[OWED_MAX]; /* requests that a "/STEP" has struck, until they come again; owned */
 } proxy = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static const char *const faults[] = {"hang", "reset",   "lose", "answer", "body",
@@ -76,64 +79,6 @@ static void must(bool ok, const char *what)
         return;
     perror(what);
     exit(1);
-}
-
-/* --- rules ------------------------------------------------------------------------------------ */
-
-/* Called with the lock held. A file that isn't there has no rules. */
-static void rules_load(void)
-{
-    struct stat st;
-    if (stat(proxy.rules_path, &st) != 0 ||
-        (st.st_ino == proxy.inode && st.st_mtim.tv_sec == proxy.loaded.tv_sec &&
-         st.st_mtim.tv_nsec == proxy.loaded.tv_nsec))
-        return;
-    FILE *f = fopen(proxy.rules_path, "re");
-    must(f != NULL, proxy.rules_path);
-    proxy.inode = st.st_ino;
-    proxy.loaded = st.st_mtim;
-    proxy.n = 0;
-    char line[2048];
-    while (fgets(line, sizeof(line), f) && proxy.n < RULES_MAX) {
-        struct rule r = {0};
-        int got = sscanf(line, "%15s %255s %u %u %15s %1023[^\n]", r.method, r.text, &r.first,
-                         &r.count, r.fault, r.argument);
-        size_t known = 0;
-        while (known < COUNT_OF(faults) && strcmp(faults[known], r.fault) != 0)
-            known++;
-        if (got < 5 || known == COUNT_OF(faults)) {
-            fprintf(stderr, "s3_proxy: not a rule: %s", line);
-            exit(1);
-        }
-        proxy.rules[proxy.n++] = r;
-    }
-    fclose(f);
-}
-
-/* The rule that strikes this request; its fault is "-" if none does. */
-static struct rule rule_for(const struct message *request)
-{
-    struct rule hit = {.fault = "-"};
-    char *head = request->data;
-    size_t method = strcspn(head, " ");
-    pthread_mutex_lock(&proxy.lock);
-    rules_load();
-    head[request->head - 1] = '\0'; /* no text of the body */
-    for (size_t i = 0; i < proxy.n; i++) {
-        struct rule *r = &proxy.rules[i];
-        bool any = strcmp(r->method, "*") == 0;
-        if (!any && (strlen(r->method) != method || strncmp(head, r->method, method) != 0))
-            continue;
-        if (strcmp(r->text, "*") != 0 && !strstr(head, r->text))
-            continue;
-        r->seen++;
-        if (hit.fault[0] == '-' && r->seen >= r->first &&
-            (r->count == 0 || r->seen - r->first < r->count))
-            hit = *r;
-    }
-    head[request->head - 1] = '\n';
-    pthread_mutex_unlock(&proxy.lock);
-    return hit;
 }
 
 /* --- messages --------------------------------------------------------------------------------- */
@@ -275,6 +220,121 @@ static bool ask_server(const struct message *request, const char *method, struct
               send_all(fd, request->data, request->len) && message_read(fd, method, answer);
     close(fd);
     return ok;
+}
+
+/* --- rules ------------------------------------------------------------------------------------ */
+
+/* Called with the lock held. A file that isn't there has no rules. */
+static void rules_load(void)
+{
+    struct stat st;
+    if (stat(proxy.rules_path, &st) != 0 ||
+        (st.st_ino == proxy.inode && st.st_mtim.tv_sec == proxy.loaded.tv_sec &&
+         st.st_mtim.tv_nsec == proxy.loaded.tv_nsec))
+        return;
+    FILE *f = fopen(proxy.rules_path, "re");
+    must(f != NULL, proxy.rules_path);
+    proxy.inode = st.st_ino;
+    proxy.loaded = st.st_mtim;
+    proxy.n = 0;
+    for (size_t i = 0; i < OWED_MAX; i++) {
+        free(proxy.owed[i]);
+        proxy.owed[i] = NULL;
+    }
+    char line[2048];
+    while (fgets(line, sizeof(line), f) && proxy.n < RULES_MAX) {
+        struct rule r = {0};
+        char count[16] = "";
+        int got = sscanf(line, "%15s %255s %u %15s %15s %1023[^\n]", r.method, r.text, &r.first,
+                         count, r.fault, r.argument);
+        *(count[0] == '/' ? &r.step : &r.count) =
+            (unsigned)strtoul(count + (count[0] == '/'), NULL, 10);
+        size_t known = 0;
+        while (known < COUNT_OF(faults) && strcmp(faults[known], r.fault) != 0)
+            known++;
+        if (got < 5 || known == COUNT_OF(faults)) {
+            fprintf(stderr, "s3_proxy: not a rule: %s", line);
+            exit(1);
+        }
+        proxy.rules[proxy.n++] = r;
+    }
+    fclose(f);
+}
+
+/* What a request has in common with the one that is sent for it again: a range may begin later. */
+static char *request_name(const struct message *request)
+{
+    char *name = NULL;
+    const char *range = header(request, "Range"), *last = range ? strchr(range + 13, '-') : NULL;
+    const char *version = strstr(request->data, " HTTP/");
+    int len = (int)(version ? version - request->data : 0);
+
+    must(asprintf(&name, "%.*s %.*s", len, request->data, last ? (int)strcspn(last, "\r") : 0,
+                  last ? last : "") > 0,
+         "a name");
+    return name;
+}
+
+/* Where a request is noted that has been struck, or room for one (the last place may be taken from
+ * another). Called with the lock held. */
+static char **owed_find(const char *name)
+{
+    char **room = &proxy.owed[OWED_MAX - 1];
+
+    for (size_t i = OWED_MAX; i-- > 0;) {
+        if (!proxy.owed[i])
+            room = &proxy.owed[i];
+        else if (strcmp(proxy.owed[i], name) == 0)
+            return &proxy.owed[i];
+    }
+    return room;
+}
+
+static bool strikes(const struct rule *r)
+{
+    if (r->seen < r->first)
+        return false;
+    if (r->step > 0)
+        return (r->seen - r->first) % r->step == 0;
+    return r->count == 0 || r->seen - r->first < r->count;
+}
+
+/* The rule that strikes this request; its fault is "-" if none does. */
+static struct rule rule_for(const struct message *request)
+{
+    struct rule hit = {.fault = "-"};
+    char *head = request->data;
+    size_t method = strcspn(head, " ");
+    char *name = request_name(request);
+    pthread_mutex_lock(&proxy.lock);
+    rules_load();
+    char **owed = owed_find(name);
+    bool again = *owed && strcmp(*owed, name) == 0;
+    if (again) {
+        free(*owed);
+        *owed = NULL;
+    }
+    head[request->head - 1] = '\0'; /* no text of the body */
+    for (size_t i = 0; i < proxy.n; i++) {
+        struct rule *r = &proxy.rules[i];
+        bool any = strcmp(r->method, "*") == 0;
+        if (!any && (strlen(r->method) != method || strncmp(head, r->method, method) != 0))
+            continue;
+        if ((strcmp(r->text, "*") != 0 && !strstr(head, r->text)) || (again && r->step > 0))
+            continue;
+        r->seen++;
+        if (hit.fault[0] == '-' && strikes(r))
+            hit = *r;
+    }
+    head[request->head - 1] = '\n';
+    if (hit.step > 0) {
+        free(*owed);
+        *owed = name;
+        name = NULL;
+    }
+    pthread_mutex_unlock(&proxy.lock);
+    free(name);
+    return hit;
 }
 
 /* --- faults ----------------------------------------------------------------------------------- */
