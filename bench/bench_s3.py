@@ -13,6 +13,7 @@ from bench_tools import (CACHE_MIB, ENV, ROOT, Report, alternate, cold, drop, ha
 from bench_write import FAST, WriteBench
 
 PREADS = 200
+PREAD_RATE = 100  # a second
 KEY = "deltas/zstd.json.zst"
 
 
@@ -43,8 +44,9 @@ class S3Server:
         return (f"AWS_ACCESS_KEY_ID={self.key} AWS_SECRET_ACCESS_KEY={self.secret} "
                 f"AWS_DEFAULT_REGION=us-east-1 {aws} --endpoint-url {self.endpoint} s3 {words}")
 
-    def curl(self, url, transfers):
-        """Ranges to get, or files to put behind the URL: the seconds of each, on one connection."""
+    def curl(self, url, transfers, rate=None):
+        """Ranges to get, or files to put behind the URL: the seconds of each, on one connection, at
+        most `rate` a second."""
         lines = []
         for t in transfers:
             what = (f'upload-file = "{t}"\nurl = "{url}/{os.path.basename(t)}"' if os.path.isabs(t)
@@ -53,7 +55,8 @@ class S3Server:
                          'aws-sigv4 = "aws:amz:us-east-1:s3"\noutput = "/dev/null"\n'
                          'header = "x-amz-content-sha256: UNSIGNED-PAYLOAD"\n'
                          'write-out = "%{time_total}\\n"\n')
-        r = subprocess.run(["curl", "-K", "-"], check=True, env=ENV, input="next\n".join(lines),
+        pace = ["--rate", f"{rate}/s"] if rate else []
+        r = subprocess.run(["curl", *pace, "-K", "-"], check=True, env=ENV, input="next\n".join(lines),
                            stdout=subprocess.PIPE, text=True)
         return [float(x) for x in r.stdout.split()]
 
@@ -109,7 +112,8 @@ class S3Bench:
         }), {"aws s3 cp | zstd -dc": 0.9, "rclone mount, zstd -dc": 0.6})
 
     def pread(self):
-        """Each read touches a block of its own, once; curl gets the same blocks, on one connection."""
+        """Each read touches a block of its own, once; curl gets the same blocks, on one connection.
+        Both at one pace: a server that just sent something answers sooner than one that slept."""
         folder = f"{self.store}/.amberfs/manifests/{KEY}"
         with open(f"{folder}/{os.listdir(folder)[0]}") as f:
             blocks = [b for b in json.load(f)["archive"]["blocks"] if b[0] == "data"]
@@ -122,9 +126,10 @@ class S3Bench:
             start = time.monotonic()
             os.pread(fd, 4096, off)
             ours.append(time.monotonic() - start)
+            time.sleep(max(0, start + 1 / PREAD_RATE - time.monotonic()))
         os.close(fd)
         url = f"{self.s3.endpoint}/{self.s3.bucket}/read/{KEY}"
-        curl = self.s3.curl(url, [f"{b[1]}-{b[1] + b[2] - 1}" for b in blocks])
+        curl = self.s3.curl(url, [f"{b[1]}-{b[1] + b[2] - 1}" for b in blocks], PREAD_RATE)
         self.report.group("4 KiB pread at random offsets over S3, uncached, p50", "us", "amberfs", {
             "amberfs": ours, "curl -r, connection kept": curl,
         }, {"curl -r, connection kept": 1.5})

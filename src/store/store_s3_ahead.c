@@ -72,8 +72,10 @@ void amber_s3_span_progress(struct span *s, size_t done)
 
     pthread_mutex_lock(&o->lock);
     s->done = done;
-    if (o->waiting > 0)
+    if (done >= s->wanted) {
+        s->wanted = SIZE_MAX; /* who waits for more says so again */
         pthread_cond_broadcast(&o->progress);
+    }
     pthread_mutex_unlock(&o->lock);
 }
 
@@ -96,6 +98,7 @@ static struct span *span_start(struct s3_object *o, uint64_t off, size_t len)
     s->off = off;
     s->len = len;
     s->refs = 2;
+    s->wanted = SIZE_MAX;
     s->task.run = run_span;
     o->refs++;
     amber_pool_submit(st->pool, &s->task);
@@ -196,11 +199,12 @@ static enum amber_rc wait_for(struct s3_object *o, struct span *s, size_t upto,
     amber_s3_tries_init(&t, st, upto);
     struct timespec at = {.tv_sec = (time_t)(t.deadline_us / 1000000),
                           .tv_nsec = (long)(t.deadline_us % 1000000) * 1000};
-    o->waiting++;
     int late = 0;
-    while (s->done < upto && !s->ended && late == 0)
+    while (s->done < upto && !s->ended && late == 0) {
+        if (upto < s->wanted)
+            s->wanted = upto;
         late = pthread_cond_timedwait(&o->progress, &o->lock, &at);
-    o->waiting--;
+    }
     if (s->done >= upto)
         return AMBER_OK;
     if (!s->ended)

@@ -20,6 +20,7 @@ struct span {
     uint64_t off;
     size_t len, done; /* bytes; those that came */
     size_t used;      /* bytes that were handed out */
+    size_t wanted;    /* least bytes that somebody waits for; SIZE_MAX: nobody does */
     unsigned refs;    /* the lane's, the task's, those who copy */
     bool ended;       /* nothing more comes; if done < len, fault says why */
     bool stop;        /* atomic: nobody wants it */
@@ -45,7 +46,6 @@ struct s3_object {
     pthread_mutex_t lock;           /* guards all below */
     pthread_cond_t progress;        /* some span's */
     unsigned refs;                  /* the owner's and one for each span */
-    unsigned waiting;
     uint64_t clock;
     struct lane lanes[LANES];
     char key[];
