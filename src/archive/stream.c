@@ -146,8 +146,10 @@ static void move_to(struct amber_stream *s, size_t b)
     if (!first && (b == s->cur || (b < s->cur && s->cur - b <= LATE_MAX)))
         return;
     if (!first && b > s->cur && b - s->cur <= (s->window > 1 ? s->window : 1)) {
-        /* What lies two blocks back won't be asked for again by this consumer. */
-        for (size_t i = s->cur > LATE_MAX ? s->cur - LATE_MAX : 0; i + LATE_MAX <= b; i++)
+        /* What lies two blocks back won't be asked for again by this consumer, but by others that
+         * come behind it. */
+        bool alone = s->reader->n_streams == 1;
+        for (size_t i = s->cur > LATE_MAX ? s->cur - LATE_MAX : 0; alone && i + LATE_MAX <= b; i++)
             amber_cache_cool(s->reader->cache, &s->reader->slots[i]);
         s->window = s->window > 0 ? s->window * 2 : 2;
         s->cur = b;
