@@ -15,17 +15,18 @@
 
 #define READ_BYTES (1024U * 1024U)
 #define RECORD_LEVEL 1
+#define ZEROS_BYTES (64U * 1024U) /* read at a time from a file's end */
 
 /* ---- input ---- */
 
 bool amber_foreign_at_end(const struct foreign_build *b)
 {
-    return b->in_off + b->in_len == b->part.stored_bytes;
+    return b->in_off + b->in_len == b->end;
 }
 
 enum amber_rc amber_foreign_fill(struct foreign_build *b, bool *out_any, struct amber_err *err)
 {
-    uint64_t left = b->part.stored_bytes - b->in_off - b->in_len;
+    uint64_t left = b->end - b->in_off - b->in_len;
 
     memmove(b->in, b->in + b->block_pos, b->in_len - b->block_pos);
     b->in_off += b->block_pos;
@@ -41,6 +42,33 @@ enum amber_rc amber_foreign_fill(struct foreign_build *b, bool *out_any, struct 
     enum amber_rc rc =
         amber_object_read(b->object, b->in_off + b->in_len, b->in + b->in_len, n, err);
     b->in_len += rc ? 0 : n;
+    return rc;
+}
+
+void amber_foreign_restart(struct foreign_build *b, uint64_t end)
+{
+    amber_foreign_drop(b, 0);
+    b->windows.len = b->windows_file = 0;
+    b->in_off = b->in_len = b->block_pos = b->pos = b->n_out = 0;
+    b->end = end;
+}
+
+enum amber_rc amber_foreign_zeros(const struct foreign_build *b, uint64_t *out_at,
+                                  struct amber_err *err)
+{
+    AMBER_AUTO_FREE uint8_t *piece = malloc(ZEROS_BYTES);
+    uint64_t at = b->part.stored_bytes;
+    enum amber_rc rc = piece ? AMBER_OK : amber_fail_nomem(err, "a file's end", ZEROS_BYTES);
+
+    for (bool zeros = true; !rc && zeros && at > 0;) {
+        size_t n = at < ZEROS_BYTES ? (size_t)at : ZEROS_BYTES, left = n;
+        rc = amber_object_read(b->object, at - n, piece, n, err);
+        while (!rc && left > 0 && piece[left - 1] == 0)
+            left--;
+        at -= n - left;
+        zeros = left == 0;
+    }
+    *out_at = at;
     return rc;
 }
 
@@ -195,7 +223,7 @@ static enum amber_rc begin(struct foreign_build *b, const char *key, const char 
     amber_buf_init(&b->copy, AMBER_BLOCK_STORED_MAX);
     amber_buf_init(&b->windows, WINDOWS_FILE_MAX);
     b->part.codec = amber_codec_by_suffix(key)->kind;
-    b->part.stored_bytes = info->size;
+    b->part.stored_bytes = b->end = info->size;
     enum amber_rc rc = amber_calloc(1, sizeof(*b->part.foreign), &b->part.foreign, err);
     if (!rc)
         rc = amber_strdup(key, &b->part.key, err);

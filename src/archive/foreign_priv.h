@@ -96,8 +96,8 @@ struct foreign_build {
     size_t blocks_cap, foreign_cap;
     /* Input: in[0] is at in_off of the file; the present block begins at block_pos, what is next
      * at pos. */
-    uint8_t *in; /* owned; FOREIGN_IN_MAX bytes */
-    uint64_t in_off;
+    uint8_t *in;          /* owned; FOREIGN_IN_MAX bytes */
+    uint64_t in_off, end; /* end: of what is decoded, the file's or where only zeros follow */
     size_t in_len, block_pos, pos;
     /* Output: of the present block; the window's bytes before it. */
     uint8_t *out_mem, *out; /* owned; out is behind the window */
@@ -114,6 +114,11 @@ struct foreign_build {
 enum amber_rc amber_foreign_fill(struct foreign_build *b, bool *out_any,
                                  struct amber_err *err) AMBER_MUST_CHECK;
 bool amber_foreign_at_end(const struct foreign_build *b); /* all input is in, or decoded */
+/* Forget everything, to decode the file once more, up to end. */
+void amber_foreign_restart(struct foreign_build *b, uint64_t end);
+/* Where the zeros begin that the file ends with. errors of the store, NOMEM */
+enum amber_rc amber_foreign_zeros(const struct foreign_build *b, uint64_t *out_at,
+                                  struct amber_err *err) AMBER_MUST_CHECK;
 /*
  * The first raw_len bytes of out become a block, made of the stored bytes from block_pos to end.
  * record: for WINDOW the point, whose window lies before out; else NULL.

@@ -172,6 +172,28 @@ static void check_damaged(struct ff *t, const char *key, const uint8_t *want, si
     amber_reader_close(r);
 }
 
+/* However the file is damaged: its text is want's beginning, and where it ends before, by an error.
+ * Returns how much can be read. */
+static size_t check_beginning(struct ff *t, const char *key, const uint8_t *want, size_t len)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    struct amber_reader *r = open_foreign(t, key);
+    bool bad = amber_foreign_fault(r) != NULL;
+    size_t good = (size_t)amber_reader_size(r) - bad, n;
+    uint8_t *got = malloc(good + 1);
+
+    assert_non_null(got);
+    assert_true(good <= len && (bad || good == len));
+    FX_OK(amber_reader_read(r, 0, got, good, &n, &err));
+    assert_int_equal(n, good);
+    assert_memory_equal(got, want, good);
+    if (bad)
+        assert_int_equal(amber_reader_read(r, good, got, 1, &n, &err), AMBER_E_CORRUPT);
+    free(got);
+    amber_reader_close(r);
+    return good;
+}
+
 static void put_buf(struct ff *t, const char *key, const struct amber_buf *b)
 {
     put(t, key, b->data, b->len);
@@ -307,6 +329,82 @@ static void open_damaged_member_reads_those_before(void **state)
     }
 }
 
+/* Two members: what there is of the second one's head or checksum tells nothing of its text. */
+static void open_gzip_cut_in_header_or_trailer_reads_all_text(void **state)
+{
+    AMBER_AUTO_BUF struct amber_buf b = AMBER_BUF_INIT(32U << 20);
+    struct ff t;
+    (void)state;
+    start(&t, 1U << 30);
+    add_gzip(&b, text, 50000);
+    size_t first = b.len;
+    add_gzip(&b, text + 50000, 50000);
+    size_t both = b.len;
+    for (b.len = first + 1; b.len <= first + 10; b.len++) {
+        put_buf(&t, KEY_GZ, &b);
+        check_damaged(&t, KEY_GZ, text, 50000);
+    }
+    for (b.len = both - 8; b.len < both; b.len++) {
+        put_buf(&t, KEY_GZ, &b);
+        check_damaged(&t, KEY_GZ, text, 100000);
+    }
+    for (b.len = 1; b.len <= 10; b.len++) {
+        put_buf(&t, KEY_GZ, &b);
+        check_damaged(&t, KEY_GZ, text, 0);
+    }
+    end(&t);
+}
+
+/* The end was never written, and reads as zeros: as if it weren't there. */
+static void open_zeros_for_the_end_is_cut_off_there(void **state)
+{
+    AMBER_AUTO_BUF struct amber_buf b = AMBER_BUF_INIT(32U << 20);
+    struct ff t;
+    (void)state;
+    start(&t, 1U << 30);
+    add_gzip(&b, text, 3000000);
+    size_t whole = b.len, at = whole / 2;
+    b.len = at;
+    put_buf(&t, KEY_GZ, &b);
+    size_t good = check_beginning(&t, KEY_GZ, text, 3000000);
+    memset(b.data + at, 0, whole - at);
+    b.len = whole;
+    put_buf(&t, KEY_GZ, &b);
+    size_t zeros_good = check_beginning(&t, KEY_GZ, text, 3000000);
+    assert_true(good > 1000000 && zeros_good <= good && zeros_good + 100 > good);
+    end(&t);
+}
+
+/* Bytes written over, and one bit: where it isn't text that is damaged, or nothing, the text is
+ * right up to an error. */
+static void open_damaged_gzip_gives_no_wrong_byte(void **state)
+{
+    AMBER_AUTO_BUF struct amber_buf b = AMBER_BUF_INIT(32U << 20);
+    char key[64];
+    uint8_t kept[200];
+    uint32_t seed = 5;
+    struct ff t;
+    (void)state;
+    start(&t, 1U << 30);
+    add_gzip(&b, text, 100000);
+    size_t first = b.len;
+    add_gzip(&b, text + 100000, 60000);
+    for (size_t i = 0; i < 120; i++) {
+        seed = seed * 1664525U + 1013904223U;
+        size_t n = i % 3 ? sizeof(kept) : 1;
+        size_t at = i % 3 == 2 ? b.len - 8 - n - (seed >> 8) % 50 : (seed >> 8) % (b.len - n);
+        memcpy(kept, b.data + at, n);
+        for (size_t k = 0; k < n; k++)
+            b.data[at + k] ^= n == 1 ? (char)(1 << i % 8) : (char)text[1100000 + i * 997 + k];
+        snprintf(key, sizeof(key), "other/%zu.json.gz", i); /* replacing files costs */
+        put_buf(&t, key, &b);
+        size_t good = check_beginning(&t, key, text, 160000);
+        assert_true(at < first ? good == 0 || good == 160000 : good >= 100000);
+        memcpy(b.data + at, kept, n);
+    }
+    end(&t);
+}
+
 /* ---- zstd ---- */
 
 static void open_zstd_frames_are_one_text(void **state)
@@ -353,6 +451,60 @@ static void open_cut_zstd_reads_up_to_there(void **state)
         amber_reader_close(r);
         end(&t);
     }
+}
+
+/* Small frames and a large one, with checksums. */
+static void open_damaged_zstd_gives_no_wrong_byte(void **state)
+{
+    static const size_t frames[] = {30000, 3000000};
+    uint32_t seed = 5;
+    (void)state;
+    for (size_t k = 0; k < amber_countof(frames); k++) {
+        AMBER_AUTO_BUF struct amber_buf b = AMBER_BUF_INIT(32U << 20);
+        size_t len = 3000000 + 60000, second = 0;
+        char key[64];
+        struct ff t;
+        start(&t, 1U << 30);
+        for (size_t at = 0, n; at < len; at += n) {
+            n = frames[k] < len - at ? frames[k] : len - at;
+            if (at == frames[k])
+                second = b.len;
+            add_zstd(&b, text + at, n, true);
+        }
+        for (size_t i = 0; i < 12; i++) {
+            seed = seed * 1664525U + 1013904223U;
+            size_t at = (seed >> 4) % b.len;
+            b.data[at] ^= (char)(1 << i % 8);
+            snprintf(key, sizeof(key), "other/%zu.json.zst", i);
+            put_buf(&t, key, &b);
+            size_t good = check_beginning(&t, key, text, len);
+            assert_true(at < second || good >= frames[k]);
+            b.data[at] ^= (char)(1 << i % 8);
+        }
+        end(&t);
+    }
+}
+
+/* Without a checksum nothing but the frame's own form tells; what ends within one still counts. */
+static void open_zstd_cut_in_header_or_checksum_reads_all_text(void **state)
+{
+    AMBER_AUTO_BUF struct amber_buf b = AMBER_BUF_INIT(1U << 20);
+    struct ff t;
+    (void)state;
+    start(&t, 1U << 30);
+    add_zstd(&b, text, 50000, true);
+    size_t first = b.len;
+    add_zstd(&b, text + 50000, 50000, false);
+    size_t both = b.len;
+    for (b.len = first + 1; b.len <= first + 6; b.len++) {
+        put_buf(&t, KEY_ZST, &b);
+        check_damaged(&t, KEY_ZST, text, 50000);
+    }
+    for (b.len = both - 4; b.len < both; b.len++) {
+        put_buf(&t, KEY_ZST, &b);
+        check_damaged(&t, KEY_ZST, text, 100000);
+    }
+    end(&t);
 }
 
 static void open_damaged_frame_reads_those_before(void **state)
@@ -535,8 +687,13 @@ int main(void)
         cmocka_unit_test(open_empty_files_are_empty),
         cmocka_unit_test(open_cut_gzip_reads_up_to_there),
         cmocka_unit_test(open_damaged_member_reads_those_before),
+        cmocka_unit_test(open_gzip_cut_in_header_or_trailer_reads_all_text),
+        cmocka_unit_test(open_zeros_for_the_end_is_cut_off_there),
+        cmocka_unit_test(open_damaged_gzip_gives_no_wrong_byte),
         cmocka_unit_test(open_zstd_frames_are_one_text),
         cmocka_unit_test(open_cut_zstd_reads_up_to_there),
+        cmocka_unit_test(open_zstd_cut_in_header_or_checksum_reads_all_text),
+        cmocka_unit_test(open_damaged_zstd_gives_no_wrong_byte),
         cmocka_unit_test(open_damaged_frame_reads_those_before),
         cmocka_unit_test(read_changed_file_is_error_then_new_text),
         cmocka_unit_test(read_without_or_with_damaged_records_makes_them_anew),
