@@ -62,6 +62,12 @@ struct amber_store_ops {
                                                 const struct amber_object_info *info,
                                                 struct amber_err *err),
                           void *arg, struct amber_err *err);
+    /* Both optional: for drivers with folders. See amber_store_folders and _folder_mark. */
+    enum amber_rc (*folders)(struct amber_store *st,
+                             enum amber_rc (*each)(void *arg, const char *folder,
+                                                   struct amber_err *err),
+                             void *arg, struct amber_err *err);
+    uint64_t (*folder_mark)(struct amber_store *st, const char *folder);
     enum amber_rc (*put_open)(struct amber_store *st, const char *key, struct amber_put **out,
                               struct amber_err *err);
     enum amber_rc (*put_write)(struct amber_put *p, const void *data, size_t len,
@@ -162,6 +168,16 @@ enum amber_rc amber_store_list(struct amber_store *st, const char *prefix,
                                                      const struct amber_object_info *info,
                                                      struct amber_err *err),
                                void *arg, struct amber_err *err) AMBER_MUST_CHECK;
+
+/* Call each for every folder, "" too, but those below .amberfs. errors UNSUPPORTED the store has
+ * none; else as amber_store_list */
+enum amber_rc amber_store_folders(struct amber_store *st,
+                                  enum amber_rc (*each)(void *arg, const char *folder,
+                                                        struct amber_err *err),
+                                  void *arg, struct amber_err *err) AMBER_MUST_CHECK;
+/* A number that is another one once something came into a folder (a key, or ""), went or got
+ * another name; what changes in place doesn't count. 0: that can't be known, at least now. */
+uint64_t amber_store_folder_mark(struct amber_store *st, const char *folder);
 
 /* Streaming write of a new object. After commit or abort (one of them exactly once) p is gone.
  * errors  DENIED the store is read-only or not ours; IO with sys_errno ENOSPC, EDQUOT, EIO, ...; after

@@ -7,10 +7,6 @@
 
 #include <stdio.h>
 
-#include "amber/manifest.h"
-
-#define COMMITS_DIR AMBER_META_DIR "/commits"
-
 struct collect {
     struct amber_commits *out;
     size_t cap;
@@ -21,8 +17,8 @@ static enum amber_rc collect(void *arg, const char *key, const struct amber_obje
 {
     (void)info;
     struct collect *c = arg;
-    const char *name = key + strlen(COMMITS_DIR "/");
-    size_t len = strlen(key) > strlen(COMMITS_DIR "/") ? strlen(name) : 0;
+    const char *name = key + strlen(AMBER_COMMITS_DIR "/");
+    size_t len = strlen(key) > strlen(AMBER_COMMITS_DIR "/") ? strlen(name) : 0;
     if (len < AMBER_UUID_LEN)
         return AMBER_OK;
     struct amber_commit commit = {0};
@@ -50,7 +46,7 @@ enum amber_rc amber_commits_load(struct amber_store *st, struct amber_commits *o
 {
     struct amber_commits c = {0};
     struct collect ctx = {.out = &c};
-    enum amber_rc rc = amber_store_list(st, COMMITS_DIR, collect, &ctx, err);
+    enum amber_rc rc = amber_store_list(st, AMBER_COMMITS_DIR, collect, &ctx, err);
     if (rc && rc != AMBER_E_NOT_FOUND) {
         free(c.items);
         return rc;
@@ -86,7 +82,7 @@ enum amber_rc amber_commit_supersede(struct amber_store *st, const char *run_id,
                                      struct amber_err *err)
 {
     char key[128];
-    snprintf(key, sizeof(key), COMMITS_DIR "/%s.superseded.json", run_id);
+    snprintf(key, sizeof(key), AMBER_COMMITS_DIR "/%s.superseded.json", run_id);
     enum amber_rc rc = AMBER_OK;
     /* Into every copy: each alone must tell which archives count. */
     for (unsigned i = 0; !rc && i < amber_copies_count(st); i++) {

@@ -6,7 +6,10 @@
 #define AMBER_COMMITS_PRIV_H
 
 #include "amber/digest.h"
+#include "amber/manifest.h"
 #include "amber/store.h"
+
+#define AMBER_COMMITS_DIR AMBER_META_DIR "/commits"
 
 struct amber_commit {
     char run_id[AMBER_UUID_LEN];

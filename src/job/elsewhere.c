@@ -11,6 +11,7 @@
  * came.
  */
 #include <search.h>
+#include <stdio.h>
 
 #include "amber/catalog.h"
 #include "amber/context.h"
@@ -18,6 +19,8 @@
 #include "amber/foreign.h"
 #include "amber/log.h"
 #include "amber/name.h"
+
+#define MANIFESTS_DIR AMBER_META_DIR "/manifests"
 
 void amber_elsewhere_clear(struct amber_elsewhere *e)
 {
@@ -230,6 +233,26 @@ static bool of_a_run(const struct sieve *s, const char *key)
     return ours;
 }
 
+/* Which of these files have a manifest: asked one by one where that costs no request, else by a
+ * listing of all manifests. */
+static enum amber_rc find_described(struct amber_store *st, struct amber_stored *const *files,
+                                    size_t n, struct names *out, struct amber_err *err)
+{
+    char folder[sizeof(MANIFESTS_DIR) + AMBER_KEY_MAX + 1];
+    enum amber_rc rc = AMBER_OK;
+
+    if (amber_store_traits(st)->remote && n > 0)
+        rc = amber_store_list(st, MANIFESTS_DIR, add_described, out, err);
+    else
+        for (size_t i = 0; !rc && i < n; i++) {
+            int len = snprintf(folder, sizeof(folder), MANIFESTS_DIR "/%s", files[i]->key);
+            if (len <= AMBER_KEY_MAX) /* longer, it can't have one */
+                rc = amber_store_list(st, folder, add_described, out, err);
+        }
+    names_sort(out);
+    return rc;
+}
+
 /* Leave out what a run may have written. Manifests are listed only if something is left to ask. */
 static enum amber_rc sift(const struct amber_context *ctx, struct amber_pg *pg,
                           const char *store_id, const struct amber_entry_list *l,
@@ -245,10 +268,8 @@ static enum amber_rc sift(const struct amber_context *ctx, struct amber_pg *pg,
     for (size_t i = 0; !rc && i < *n; i++)
         if (!is_reserved(&s, files[i]->key))
             files[left++] = files[i];
-    if (!rc && left > 0)
-        rc = amber_store_list(ctx->store, AMBER_META_DIR "/manifests", add_described, &s.described,
-                              err);
-    names_sort(&s.described);
+    if (!rc)
+        rc = find_described(ctx->store, files, left, &s.described, err);
     for (size_t i = 0; !rc && i < left; i++)
         if (!of_a_run(&s, files[i]->key))
             files[kept++] = files[i];

@@ -1,7 +1,8 @@
 /*
  * markers.c - the tree's entries as the store's commit markers have them.
  *
- * A run's marker never changes, so a view reads each one once; a look then costs one listing.
+ * A run's marker never changes, so a view reads each one once; a look then costs one listing, and
+ * where the store has folders, only if that of the markers has changed.
  *
  *   commits, sorted by run --+-- known: its marker moves from the old runs to the new ones
  *                            `-- new:   1. the marker, several at a time: rows, raw size, digest
@@ -32,6 +33,7 @@ struct marker_run {
 struct amber_marker_view {
     struct marker_run *runs; /* owned; sorted by run */
     size_t n;
+    uint64_t mark; /* of the commits' folder before it was listed */
 };
 
 /* A look under way: readers take the next run each. */
@@ -211,8 +213,7 @@ static enum amber_rc take_size(void *arg, const char *key, const struct amber_ob
     return AMBER_OK;
 }
 
-static enum amber_rc stat_size(const struct look *l, const struct unsized *u,
-                               struct amber_err *err)
+static enum amber_rc stat_size(const struct look *l, const struct unsized *u, struct amber_err *err)
 {
     struct amber_object_info info;
     enum amber_rc rc = amber_store_stat(l->ctx->store, u->key, &info, err);
@@ -292,6 +293,10 @@ enum amber_rc amber_marker_view_look(struct amber_marker_view *v, const struct a
     struct amber_commits commits;
     struct look l = {.ctx = ctx, .mutex = PTHREAD_MUTEX_INITIALIZER};
     size_t n_new = 0;
+    uint64_t mark = amber_store_folder_mark(ctx->store, AMBER_COMMITS_DIR);
+    *out_changed = false;
+    if (mark && mark == v->mark)
+        return AMBER_OK;
     enum amber_rc rc = amber_commits_load(ctx->store, &commits, err);
     if (rc)
         return rc;
@@ -317,6 +322,7 @@ enum amber_rc amber_marker_view_look(struct amber_marker_view *v, const struct a
     runs_free(v->runs, v->n);
     v->runs = l.runs;
     v->n = l.n;
+    v->mark = mark;
     return AMBER_OK;
 }
 

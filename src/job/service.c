@@ -427,6 +427,7 @@ void amber_service_free(struct amber_service *s)
     free(s->pins);
     amber_marker_view_free(s->markers);
     amber_elsewhere_clear(&s->listed);
+    amber_folders_clear(&s->folders);
     free(s->store_type);
     free(s->store_path);
     free(s->mountpoint);

@@ -16,6 +16,7 @@
 #include "amber/replicator.h"
 #include "amber/restorer.h"
 #include "amber/service.h"
+#include "folders_priv.h"
 
 /* Somebody who waits for a task to end; on the waiter's stack. */
 struct waiter {
@@ -102,12 +103,13 @@ struct amber_service {
     size_t n_pins;
     uint64_t refresh_begun, refresh_applied;
     bool tree_of_catalog; /* and no longer of the commit markers */
-    /* What the tree is made from without a database; the watcher's, and before it starts the main
-     * thread's. */
+    /* What the tree is made from; markers, elsewhere and folders are the watcher's, and before it
+     * starts the main thread's. */
     struct amber_marker_view *markers; /* owned; NULL: look at all of them */
     uint64_t elsewhere;                /* digest of what the store lists otherwise */
-    struct amber_elsewhere listed;     /* owned; of a remote store */
-    int64_t listed_us;                 /* monotonic; 0: never */
+    struct amber_folders folders;      /* owned; of a local store, from before it was listed */
+    struct amber_elsewhere listed;     /* owned; what the store listed last */
+    int64_t listed_us, list_due_us;    /* monotonic; 0: never */
     uint64_t commits_seen; /* here or elsewhere: replicas may be behind */
     struct replica replicas[AMBER_COPIES_MAX - 1];
     size_t n_replicas;

@@ -5,9 +5,10 @@
  * tree by itself after each commit, so that whoever waited for the job sees its archives. Two
  * refreshes may overlap: the one that began to read later wins (refresh_begun, refresh_applied).
  *
- * Without the database from the start the tree comes from the commit markers; they are listed from
- * time to time, and those are read that are new, since other hosts may write some. A tree that the
- * catalog gave stays as it is while the database is away.
+ * Without the database from the start the tree comes from the commit markers; they are looked at
+ * from time to time, and those are read that are new, since other hosts may write some. A local
+ * store is listed only where a folder of it has changed. A tree that the catalog gave stays as it
+ * is while the database is away.
  */
 #include <poll.h>
 #include <stdio.h>
@@ -19,9 +20,12 @@
 #define WATCH_WAIT_MS 30000 /* the tree is loaded anew at least this often */
 #define RECONNECT_FIRST_MS 500
 #define LIST_REMOTE_US INT64_C(600000000)
+#define LIST_LOCAL_US INT64_C(30000000) /* a local store is listed, though no folder has changed,  \
+                                         */
+#define LIST_SHARE 200                  /* or so that it takes one part in so many of the time */
 #define RECONNECT_MAX_MS 30000
 #define MARKERS_WAIT_MS 3000 /* without a database: how often the commit markers are listed, */
-#define MARKERS_SHARE 20     /* or so that listing takes one part in so many of the time */
+#define MARKERS_SHARE 100    /* or so that it takes one part in so many of the time */
 
 /* ---- tree ---- */
 
@@ -64,37 +68,67 @@ static uint64_t begin_refresh(struct amber_service *s)
     return begun;
 }
 
-/* What the store lists now; of a remote store, whose listings cost, at least every ten minutes. */
-static enum amber_rc list_store(struct amber_service *s, struct amber_elsewhere *out,
-                                struct amber_err *err)
+/* Whether what the store listed last may not be what it would list now. Of a local store the
+ * watcher's to ask. */
+static bool list_is_due(struct amber_service *s)
 {
-    int64_t now_us = amber_mono_us();
-    bool kept = amber_store_traits(s->ctx->store)->remote;
-    enum amber_rc rc = AMBER_OK;
     pthread_mutex_lock(&s->mutex);
-    bool due = !kept || !s->listed_us || now_us - s->listed_us >= LIST_REMOTE_US;
-    if (!due)
-        rc = amber_elsewhere_copy(&s->listed, out, err);
+    bool due = !s->listed_us || amber_mono_us() >= s->list_due_us;
     pthread_mutex_unlock(&s->mutex);
-    if (!due)
-        return rc;
-    rc = amber_elsewhere_list(s->ctx, out, err);
-    if (rc || !kept)
-        return rc;
+    return due || (!amber_store_traits(s->ctx->store)->remote &&
+                   amber_folders_changed(&s->folders, s->ctx->store));
+}
+
+static enum amber_rc keep_list(struct amber_service *s, const struct amber_elsewhere *l,
+                               int64_t begun_us, struct amber_err *err)
+{
     struct amber_elsewhere copy = {0};
-    if ((rc = amber_elsewhere_copy(out, &copy, err)))
+    int64_t now_us = amber_mono_us(), wait_us = LIST_REMOTE_US;
+    enum amber_rc rc = amber_elsewhere_copy(l, &copy, err);
+    if (rc)
         return rc;
+    if (!amber_store_traits(s->ctx->store)->remote) {
+        wait_us = (now_us - begun_us) * LIST_SHARE;
+        wait_us = wait_us > LIST_LOCAL_US ? wait_us : LIST_LOCAL_US;
+    }
     pthread_mutex_lock(&s->mutex);
     struct amber_elsewhere old = s->listed;
     s->listed = copy;
-    s->listed_us = now_us;
+    s->listed_us = begun_us;
+    s->list_due_us = now_us + wait_us;
     pthread_mutex_unlock(&s->mutex);
     amber_elsewhere_clear(&old);
     return AMBER_OK;
 }
 
+/* What the store lists: what it listed last, where that does. watching: it is the watcher that
+ * asks, which looks at the folders of a local store. */
+static enum amber_rc list_store(struct amber_service *s, bool watching, struct amber_elsewhere *out,
+                                struct amber_err *err)
+{
+    int64_t begun_us = amber_mono_us();
+    bool local = !amber_store_traits(s->ctx->store)->remote;
+    enum amber_rc rc = AMBER_OK;
+    if (!(local && !watching) && !list_is_due(s)) {
+        pthread_mutex_lock(&s->mutex);
+        rc = amber_elsewhere_copy(&s->listed, out, err);
+        pthread_mutex_unlock(&s->mutex);
+        return rc;
+    }
+    if (local && watching)
+        rc = amber_folders_note(&s->folders, s->ctx->store, err);
+    if (!rc)
+        rc = amber_elsewhere_list(s->ctx, out, err);
+    if (!rc)
+        rc = keep_list(s, out, begun_us, err);
+    if (rc && watching)
+        amber_folders_clear(&s->folders);
+    return rc;
+}
+
 /* The tree and the pins from the catalog. */
-static enum amber_rc refresh(struct amber_service *s, struct amber_pg *pg, struct amber_err *err)
+static enum amber_rc refresh(struct amber_service *s, struct amber_pg *pg, bool watching,
+                             struct amber_err *err)
 {
     uint64_t begun = begin_refresh(s);
     struct amber_elsewhere elsewhere = {0};
@@ -103,7 +137,7 @@ static enum amber_rc refresh(struct amber_service *s, struct amber_pg *pg, struc
         struct pin *items;
         size_t n, cap;
     } pins = {0};
-    enum amber_rc rc = list_store(s, &elsewhere, err);
+    enum amber_rc rc = list_store(s, watching, &elsewhere, err);
     if (!rc)
         rc = amber_entries_from_catalog(s->ctx, pg, s->id.store_id, &l, err);
     if (!rc)
@@ -132,7 +166,7 @@ void amber_service_refresh_after_commit(void *arg, const char *what)
     struct amber_service *s = arg;
     struct amber_err err = AMBER_ERR_INIT;
     struct amber_pg *pg = NULL;
-    if (amber_context_connect(s->ctx, "tree", NULL, &pg, &err) || refresh(s, pg, &err))
+    if (amber_context_connect(s->ctx, "tree", NULL, &pg, &err) || refresh(s, pg, false, &err))
         amber_warn("%s is committed, but the mounted tree can't be loaded yet: %s", what, err.text);
     amber_pg_close(pg);
     amber_service_commit_seen(s);
@@ -181,8 +215,7 @@ static enum amber_rc load_results(struct amber_service *s, struct amber_pg *pg, 
             t->detail = (struct amber_archive_result){0};
         }
         bool missed = first && t->job && t->job->run_missed && t->job->enabled && s->enabled &&
-                      r.started_us &&
-                      amber_cron_prev(&t->job->cron, amber_now_us()) > r.started_us;
+                      r.started_us && amber_cron_prev(&t->job->cron, amber_now_us()) > r.started_us;
         if (missed && !t->queued && !t->running) {
             t->next_run_us = amber_now_us();
             pthread_cond_broadcast(&s->changed);
@@ -215,10 +248,11 @@ static enum amber_rc recover_all(struct amber_service *s, struct amber_pg *pg,
     if (rc)
         return rc;
     if (rec.unknown_runs)
-        amber_error("the store has %llu committed runs that this database doesn't know (tables %s): "
-                    "it was set back to an earlier point or failed over; run `amberfs reconcile`; "
-                    "until then these tables are not archived",
-                    (unsigned long long)rec.unknown_runs, rec.unknown_tables);
+        amber_error(
+            "the store has %llu committed runs that this database doesn't know (tables %s): "
+            "it was set back to an earlier point or failed over; run `amberfs reconcile`; "
+            "until then these tables are not archived",
+            (unsigned long long)rec.unknown_runs, rec.unknown_tables);
     if (rec.orphans_hidden)
         amber_warn("%llu objects of rolled-back runs are kept hidden in the store until they are "
                    "ARCHIVAL_ORPHAN_DAYS old",
@@ -235,12 +269,19 @@ static enum amber_rc refresh_from_markers(struct amber_service *s, struct amber_
     struct amber_elsewhere elsewhere = {0};
     struct amber_entry_list l = {0};
     uint64_t begun = begin_refresh(s);
-    bool changed = false;
-    enum amber_rc rc = list_store(s, &elsewhere, err);
+    bool changed = false, more = false;
+    enum amber_rc rc = AMBER_OK;
+    if (s->markers && !list_is_due(s)) {
+        rc = amber_marker_view_look(s->markers, s->ctx, &changed, err);
+        if (rc || !changed)
+            return rc;
+    }
+    rc = list_store(s, true, &elsewhere, err);
     if (!rc && !s->markers)
         rc = amber_marker_view_new(&s->markers, err);
     if (!rc)
-        rc = amber_marker_view_look(s->markers, s->ctx, &changed, err);
+        rc = amber_marker_view_look(s->markers, s->ctx, &more, err);
+    changed = changed || more;
     uint64_t digest = amber_elsewhere_digest(&elsewhere);
     if (!rc && (changed || digest != s->elsewhere)) {
         rc = amber_marker_view_entries(s->markers, &l, err);
@@ -293,7 +334,7 @@ static enum amber_rc watch(struct amber_service *s, struct amber_pg *pg, struct 
     if (!rc && !s->read_only)
         rc = recover_all(s, pg, err);
     for (bool first = true; !rc; first = false) {
-        rc = refresh(s, pg, err);
+        rc = refresh(s, pg, true, err);
         if (!rc && !s->read_only)
             rc = load_results(s, pg, first, err);
         if (!rc)
@@ -336,7 +377,7 @@ enum amber_rc amber_service_first_tree(struct amber_service *s, struct amber_err
     if (!rc)
         rc = claim(s, pg, &why);
     if (!rc)
-        rc = refresh(s, pg, &why);
+        rc = refresh(s, pg, true, &why);
     if (!rc)
         set_database(s, true, amber_pg_database(pg), "");
     amber_pg_close(pg);

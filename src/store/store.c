@@ -146,6 +146,20 @@ enum amber_rc amber_store_list(struct amber_store *st, const char *prefix,
     return rc ? rc : st->ops->list(st, prefix, each, arg, err);
 }
 
+enum amber_rc amber_store_folders(struct amber_store *st,
+                                  enum amber_rc (*each)(void *arg, const char *folder,
+                                                        struct amber_err *err),
+                                  void *arg, struct amber_err *err)
+{
+    return st->ops->folders ? st->ops->folders(st, each, arg, err)
+                            : amber_fail(err, AMBER_E_UNSUPPORTED, "this store has no folders");
+}
+
+uint64_t amber_store_folder_mark(struct amber_store *st, const char *folder)
+{
+    return st->ops->folder_mark ? st->ops->folder_mark(st, folder) : 0;
+}
+
 enum amber_rc amber_put_open(struct amber_store *st, const char *key, struct amber_put **out,
                              struct amber_err *err)
 {

@@ -2,9 +2,10 @@
  * store_local.c - objects as files below one folder.
  *
  * Every access starts at the folder's descriptor, taken once, and follows no symbolic link on the
- * way (openat2 with RESOLVE_BENEATH): nothing outside of the folder is ever reached, and a mount that
- * later covers the folder doesn't come between. What openat2 refuses is walked part by part, just as
- * strictly: that says which part is wrong, and serves kernels and containers without openat2.
+ * way (openat2 with RESOLVE_BENEATH): nothing outside of the folder is ever reached, and a mount
+ * that later covers the folder doesn't come between. What openat2 refuses is walked part by part,
+ * just as strictly: that says which part is wrong, and serves kernels and containers without
+ * openat2.
  *
  * No locks: a store is read-only after open, and files are positioned by offset.
  */
@@ -350,103 +351,6 @@ static enum amber_rc local_stat(struct amber_store *base, const char *key,
     return rc;
 }
 
-/* ---- listing ---- */
-
-struct listing {
-    struct local_store *st;
-    enum amber_rc (*each)(void *arg, const char *key, const struct amber_object_info *info,
-                          struct amber_err *err);
-    void *arg;
-    bool whole;                  /* of the whole store: without its own folder */
-    char key[AMBER_KEY_MAX + 1]; /* of the folder or entry being looked at */
-};
-
-static enum amber_rc list_folder(struct listing *l, int fd, size_t key_len, struct amber_err *err);
-
-/* Folders that hold no objects: unfinished files, and what mkfs puts into a file system's root. */
-static bool is_hidden_folder(const char *key)
-{
-    return strcmp(key, STORE_TMP_DIR) == 0 || strcmp(key, "lost+found") == 0;
-}
-
-static enum amber_rc list_entry(struct listing *l, int dir, const char *name, size_t key_len,
-                                struct amber_err *err)
-{
-    struct amber_object_info info = {0};
-    struct stat sb;
-
-    if (fstatat(dir, name, &sb, AT_SYMLINK_NOFOLLOW) < 0) {
-        if (errno == ENOENT)
-            return AMBER_OK; /* removed since the folder was read */
-        return amber_fail_errno(err, errno, "%s/%s", l->st->name, l->key);
-    }
-    if (S_ISREG(sb.st_mode)) {
-        amber_local_fill_info(&sb, &info);
-        return l->each(l->arg, l->key, &info, err);
-    }
-    if (!S_ISDIR(sb.st_mode) || is_hidden_folder(l->key) ||
-        (l->whole && strcmp(l->key, STORE_META_DIR) == 0))
-        return AMBER_OK;
-    int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
-        return AMBER_OK; /* removed or replaced since */
-    if (fd < 0)
-        return amber_fail_errno(err, errno, "%s/%s", l->st->name, l->key);
-    return list_folder(l, fd, key_len, err);
-}
-
-/* List the open folder whose key stands in l->key; takes fd over. */
-static enum amber_rc list_folder(struct listing *l, int fd, size_t key_len, struct amber_err *err)
-{
-    enum amber_rc rc = AMBER_OK;
-    struct dirent *e;
-    DIR *d = fdopendir(fd);
-
-    if (!d) {
-        amber_fail_errno(err, errno, "%s/%s", l->st->name, l->key);
-        close(fd);
-        return err->code;
-    }
-    while (!rc && (errno = 0, e = readdir(d))) {
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-            continue;
-        int n = snprintf(l->key + key_len, sizeof(l->key) - key_len, "%s%s", key_len ? "/" : "",
-                         e->d_name);
-        if ((size_t)n < sizeof(l->key) - key_len)
-            rc = list_entry(l, dirfd(d), e->d_name, key_len + (size_t)n, err);
-        else
-            amber_warn("%s: a file deeper than %d bytes of path is left out", l->st->name,
-                       AMBER_KEY_MAX);
-        l->key[key_len] = '\0';
-    }
-    if (!rc && errno)
-        rc = amber_fail_errno(err, errno, "%s/%s: the folder can't be read", l->st->name, l->key);
-    closedir(d);
-    return rc;
-}
-
-static enum amber_rc local_list(struct amber_store *base, const char *prefix,
-                                enum amber_rc (*each)(void *arg, const char *key,
-                                                      const struct amber_object_info *info,
-                                                      struct amber_err *err),
-                                void *arg, struct amber_err *err)
-{
-    struct listing l = {.st = local(base), .each = each, .arg = arg, .whole = !*prefix};
-    struct amber_err walk_err = AMBER_ERR_INIT;
-    size_t len = strlen(prefix);
-    int fd = -1;
-
-    enum amber_rc rc = amber_local_open_folder(l.st, prefix, len, WALK_FIND, &fd, &walk_err);
-    if (rc == AMBER_E_NOT_FOUND)
-        return AMBER_OK; /* as in an object store: nothing has that prefix */
-    if (rc) {
-        *err = walk_err;
-        return rc;
-    }
-    memcpy(l.key, prefix, len + 1);
-    return list_folder(&l, fd, len, err);
-}
-
 /* ---- removing ---- */
 
 enum amber_rc amber_local_check_writable(struct local_store *st, const char *key,
@@ -563,7 +467,9 @@ static const struct amber_store_ops local_ops = {
     .read_at = local_read_at,
     .close = local_close,
     .stat = local_stat,
-    .list = local_list,
+    .list = amber_local_list,
+    .folders = amber_local_folders,
+    .folder_mark = amber_local_folder_mark,
     .put_open = amber_local_put_open,
     .put_write = amber_local_put_write,
     .put_commit = amber_local_put_commit,

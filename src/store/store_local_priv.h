@@ -1,6 +1,6 @@
 /*
- * store_local_priv.h - what the two halves of the local driver share: store_local.c walks, reads,
- * lists and removes; store_local_put.c writes.
+ * store_local_priv.h - what the parts of the local driver share: store_local.c walks, reads and
+ * removes; store_local_list.c lists; store_local_put.c writes.
  */
 #ifndef AMBER_STORE_LOCAL_PRIV_H
 #define AMBER_STORE_LOCAL_PRIV_H
@@ -60,6 +60,18 @@ enum amber_rc amber_local_sync_folder(int fd, const char *what,
 enum amber_rc amber_local_check_writable(struct local_store *st, const char *key,
                                          struct amber_err *err) AMBER_MUST_CHECK;
 void amber_local_fill_info(const struct stat *sb, struct amber_object_info *out);
+
+/* The driver's listings. */
+enum amber_rc amber_local_list(struct amber_store *base, const char *prefix,
+                               enum amber_rc (*each)(void *arg, const char *key,
+                                                     const struct amber_object_info *info,
+                                                     struct amber_err *err),
+                               void *arg, struct amber_err *err) AMBER_MUST_CHECK;
+enum amber_rc amber_local_folders(struct amber_store *base,
+                                  enum amber_rc (*each)(void *arg, const char *folder,
+                                                        struct amber_err *err),
+                                  void *arg, struct amber_err *err) AMBER_MUST_CHECK;
+uint64_t amber_local_folder_mark(struct amber_store *base, const char *folder);
 
 /* The driver's put operations, and the cleaning of what killed writers left. */
 enum amber_rc amber_local_put_open(struct amber_store *base, const char *key,
