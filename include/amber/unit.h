@@ -2,7 +2,8 @@
  * unit.h - one unit of work on the server: one period of one family in one transaction.
  *
  *   begin    BEGIN REPEATABLE READ; table locks; job's advisory lock; snapshot; which rows stay
- *   export   each table's rows as COPY lines, leaf by leaf, with their identities digested
+ *   export   each table's rows as COPY lines, leaf by leaf, with their identities digested; some are
+ *            deleted by the way, if that is allowed
  *   delete   children first, COPY (DELETE ... RETURNING ctid): identities must equal the export's;
  *   drop     DETACH + DROP of whole partitions instead
  *   check    constraints immediate; no table but the family's changed
@@ -33,6 +34,8 @@ struct amber_unit_config {
                                is a partition that will be dropped, however large */
     unsigned lock_wait_ms;  /* lock_timeout of the transaction: others' queries never queue behind
                                us longer. 0: none */
+    bool take;              /* rows may be deleted while they are read, where helpers read too: what
+                               others have of them is locked until COMMIT */
     bool drop_partitions;   /* whole partitions are detached and dropped where that is safe */
     bool check_sizes;       /* an export failed with LIMIT: let families with a row whose COPY text
                                may exceed AMBER_ROW_BYTES_MAX stay, and count them */
@@ -92,8 +95,8 @@ typedef enum amber_rc (*amber_unit_row_fn)(void *arg, char *line, size_t skip, s
 enum amber_rc amber_unit_export(struct amber_unit *u, size_t table, amber_unit_row_fn row,
                                 void *arg, struct amber_unit_table *out,
                                 struct amber_err *err) AMBER_MUST_CHECK;
-/* Delete what was exported, all tables, children first, and compare what is in partitions to be
- * dropped; identities must agree. Nothing has left before COMMIT.
+/* Delete what was exported and isn't deleted yet, all tables, children first, and compare what is in
+ * partitions to be dropped; identities must agree. Nothing has left before COMMIT.
  * errors  CORRUPT the deleted rows aren't the exported ones; DB, BUSY somebody else changed rows or
  *         holds them (see amber_pg_unit_retryable) */
 enum amber_rc amber_unit_delete(struct amber_unit *u, const struct amber_unit_table *exported,

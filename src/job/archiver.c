@@ -64,6 +64,7 @@ static struct amber_unit_config unit_config(const struct archiver *a, int64_t fr
         .n_pins = a->n_pins,
         .max_rows = a->max_rows,
         .lock_wait_ms = LOCK_WAIT_MS,
+        .take = !a->pace.rows_per_second,
         .drop_partitions = a->job->drop_partitions,
     };
 }

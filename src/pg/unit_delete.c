@@ -40,17 +40,24 @@ static uint32_t get_be(const unsigned char *p, size_t n)
     return v;
 }
 
+void amber_unit_note_deleted(struct amber_unit *u, uint32_t oid, uint64_t rows)
+{
+    ptrdiff_t leaf = amber_family_leaf_find(u->cfg.family, oid);
+
+    if (leaf >= 0 && rows > 0) {
+        u->deleted[leaf] += rows;
+        u->fp->dirty[leaf] = true;
+    }
+}
+
 static void take_identity(struct deletion *d, const unsigned char *row, bool deleted)
 {
     uint32_t oid = get_be(row + 6, 4);
-    ptrdiff_t leaf = amber_family_leaf_find(d->u->cfg.family, oid);
 
     amber_set_digest_add(&d->sum.identity, oid, get_be(row + 14, 4), (uint16_t)get_be(row + 18, 2));
     d->sum.rows++;
-    if (leaf >= 0 && deleted) {
-        d->u->deleted[leaf]++;
-        d->u->fp->dirty[leaf] = true;
-    }
+    if (deleted)
+        amber_unit_note_deleted(d->u, oid, 1);
 }
 
 /* One message of the COPY: the server is free to send the header with the first row, and the end
@@ -132,6 +139,8 @@ static enum amber_rc delete_table(struct amber_unit *u, size_t table,
 {
     const struct amber_table *t = &u->cfg.family->tables[table];
     struct deletion d = {.u = u, .table = table};
+    if (table == 0)
+        d.sum = u->taken;
     enum amber_rc rc = amber_failpoint("delete-table", err);
 
     /* Rows of different partitions may reference each other: one statement sees all of them gone.

@@ -32,6 +32,7 @@ const char *amber_ctid_parse(const char *p, const char *end, uint32_t *out_block
 
 static void add_columns(struct amber_sqltext *sql, const struct amber_schema *s)
 {
+    amber_sqltext_add(sql, "%a.ctid", 0U);
     for (size_t c = 0; c < s->n_columns; c++) {
         amber_sqltext_add(sql, ", %a.%i", 0U, s->columns[c].name);
         if (s->columns[c].type.kind == AMBER_KIND_SERVER)
@@ -82,12 +83,19 @@ enum amber_rc amber_unit_line(const struct amber_leaf *leaf, char *line, size_t 
 }
 
 void amber_unit_copy_sql(struct amber_sqltext *sql, const struct amber_unit *u, size_t table,
-                         const struct amber_leaf *leaf, const char *range)
+                         const struct amber_leaf *leaf, const char *range, bool take)
 {
-    amber_sqltext_add(sql, "COPY (SELECT %a.ctid", 0U);
-    add_columns(sql, &u->cfg.family->tables[table].columns);
+    const struct amber_schema *columns = &u->cfg.family->tables[table].columns;
+
+    amber_sqltext_add(sql, "COPY (%s ", take ? "DELETE" : "SELECT");
+    if (!take)
+        add_columns(sql, columns);
     amber_sqltext_add(sql, " FROM ONLY %t AS %a WHERE %s", leaf->schema, leaf->name, 0U, range);
     amber_selection_where(sql, &u->sel, table, 0);
+    if (take) {
+        amber_sqltext_add(sql, " RETURNING ");
+        add_columns(sql, columns);
+    }
     amber_sqltext_add(sql, ") TO STDOUT (FORMAT text)");
 }
 
@@ -99,7 +107,7 @@ static enum amber_rc export_serial(struct amber_unit *u, size_t table,
     struct amber_sqltext sql AMBER_AUTO_SQLTEXT = AMBER_SQLTEXT_INIT(err);
     enum amber_rc rc;
 
-    amber_unit_copy_sql(&sql, u, table, leaf, "");
+    amber_unit_copy_sql(&sql, u, table, leaf, "", false);
     rc = amber_sqltext_rc(&sql);
     if (rc == AMBER_OK)
         rc = amber_pg_copy_out(u->cfg.pg, amber_sqltext_str(&sql), err);

@@ -8,6 +8,10 @@
  * So the archive is the same, byte for byte, whatever the number of lanes. A lane that is ahead of the
  * caller waits when it holds LANE_BYTES, and PostgreSQL with it.
  *
+ * Where cfg.take allows and nothing else of the family depends on the rows, lane 0, which has the
+ * unit's transaction, deletes its chunks by the statement that reads them; amber_unit_delete deletes
+ * the others. A condition on a row's own columns holds for the same rows, chunk by chunk, as at once.
+ *
  * Lane 0 is the unit's own connection; the others import its snapshot and take their ACCESS SHARE
  * locks at once, with the unit's lock_timeout: should somebody's lock request have come in between,
  * the unit is given up instead of waiting for one who waits for us. Reading by ranges of ctid costs
@@ -60,6 +64,7 @@ struct lanes {
     size_t table;
     const struct amber_leaf *leaf;
     size_t n_chunks, n;
+    bool take;         /* lane 0 deletes what it reads */
     struct lane *lane; /* owned; n */
 };
 
@@ -195,7 +200,8 @@ static enum amber_rc start_chunk(struct lane *lane, size_t chunk, struct amber_e
     enum amber_rc rc = amber_sqltext_rc(&range);
     if (rc != AMBER_OK)
         return rc;
-    amber_unit_copy_sql(&sql, all->u, all->table, all->leaf, amber_sqltext_str(&range));
+    amber_unit_copy_sql(&sql, all->u, all->table, all->leaf, amber_sqltext_str(&range),
+                        all->take && lane == &all->lane[0]);
     rc = amber_sqltext_rc(&sql);
     return rc != AMBER_OK ? rc : amber_pg_copy_out(lane->pg, amber_sqltext_str(&sql), err);
 }
@@ -352,6 +358,16 @@ static void end_lanes(struct lanes *all, size_t n, bool failed)
     }
 }
 
+/* Deleted rows are gone for what the transaction does next: selections of children, references
+ * among rows, the listing of a partition to be dropped. */
+static bool may_take(const struct amber_unit *u, const struct amber_leaf *leaf)
+{
+    const struct amber_family *f = u->cfg.family;
+
+    return u->cfg.take && f->n_tables == 1 && !u->fp->self_ref[0] &&
+           !u->drop[leaf - f->tables[0].leaves];
+}
+
 enum amber_rc amber_unit_export_lanes(struct amber_unit *u, size_t table,
                                       const struct amber_leaf *leaf, uint64_t blocks,
                                       amber_unit_row_fn row, void *arg,
@@ -361,7 +377,8 @@ enum amber_rc amber_unit_export_lanes(struct amber_unit *u, size_t table,
                         .table = table,
                         .leaf = leaf,
                         .n_chunks = (size_t)((blocks + CHUNK_BLOCKS - 1) / CHUNK_BLOCKS),
-                        .n = 1 + u->n_helpers};
+                        .n = 1 + u->n_helpers,
+                        .take = may_take(u, leaf)};
     AMBER_AUTO_FREE struct lane *lane = NULL;
     size_t started = 0;
     enum amber_rc rc = amber_calloc(all.n, sizeof(*lane), &lane, err);
@@ -377,6 +394,11 @@ enum amber_rc amber_unit_export_lanes(struct amber_unit *u, size_t table,
     for (size_t i = 0; rc == AMBER_OK && i < all.n; i++) {
         amber_set_digest_merge(&sum->identity, &all.lane[i].sum.identity);
         sum->rows += all.lane[i].sum.rows;
+    }
+    if (rc == AMBER_OK && all.take) {
+        amber_set_digest_merge(&u->taken.identity, &lane[0].sum.identity);
+        u->taken.rows += lane[0].sum.rows;
+        amber_unit_note_deleted(u, leaf->oid, lane[0].sum.rows);
     }
     return rc;
 }

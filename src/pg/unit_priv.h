@@ -66,6 +66,7 @@ struct amber_unit {
     struct amber_partition *partitions; /* borrowed strings of the family; the array is owned */
     size_t n_partitions;
     uint64_t *deleted;        /* owned; per entry of fp->by_oid: rows deleted (not dropped) */
+    struct amber_unit_table taken; /* of the only table's rows: deleted while they were read */
     struct amber_res *before; /* owned; transaction statistics at the start */
     bool began;               /* the transaction is ours to roll back */
     size_t n_helpers;         /* connections of cfg.helpers with a transaction on our snapshot */
@@ -82,15 +83,18 @@ enum amber_rc amber_unit_find_stay(struct amber_unit *u, struct amber_err *err) 
 enum amber_rc amber_unit_remember(struct amber_unit *u, struct amber_err *err) AMBER_MUST_CHECK;
 
 /* unit_export.c, for unit_lanes.c */
-/* The COPY of a leaf; range: "" or a condition with "AND " behind it. */
+/* The COPY of a leaf; range: "" or a condition with "AND " behind it; take: the rows are deleted. */
 void amber_unit_copy_sql(struct amber_sqltext *sql, const struct amber_unit *u, size_t table,
-                         const struct amber_leaf *leaf, const char *range);
+                         const struct amber_leaf *leaf, const char *range, bool take);
 /* A COPY line's identity into sum; where its payload lies. errors CORRUPT: line is freed. */
 enum amber_rc amber_unit_line(const struct amber_leaf *leaf, char *line, size_t len,
                               size_t *out_skip, size_t *out_len, struct amber_unit_table *sum,
                               struct amber_err *err) AMBER_MUST_CHECK;
 /* What a failed COPY means: LIMIT, or err as it is with the leaf's name. Returns err->code. */
 enum amber_rc amber_unit_export_failed(const struct amber_leaf *leaf, struct amber_err *err);
+
+/* unit_delete.c: note rows of a leaf that this transaction has deleted. */
+void amber_unit_note_deleted(struct amber_unit *u, uint32_t oid, uint64_t rows);
 
 /* unit_lanes.c: transactions of the helpers on the unit's snapshot; end them (any number of times). */
 enum amber_rc amber_unit_helpers_begin(struct amber_unit *u, struct amber_err *err) AMBER_MUST_CHECK;

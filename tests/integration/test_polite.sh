@@ -77,6 +77,32 @@ test_no_lock_is_beyond_row_exclusive() {
     done
 }
 
+# A job with one table: only the fast setting deletes rows while it reads them, and not when it is told
+# to be slow. They are back when the unit fails.
+locked() { echo $((5000 - $(sql "select count(*) from (select 1 from one for update skip locked) q"))); }
+test_rows_of_one_table_are_deleted_while_they_are_read() {
+    local connections rate want
+    sql "create table one (like ev including all)"
+    while read -r connections rate want; do
+        fresh "ARCHIVAL_EXPORT_CONNECTIONS=$connections" "ARCHIVAL_MAX_ROWS_PER_SECOND=$rate" || return
+        echo '{"version": 1, "jobs": [{"name": "ev", "tables": [{"name": "one"}], "time_column": "at",
+               "period": "run"}]}' >"$T/jobs.json"
+        sql "truncate one; insert into one table keep.ev"
+        AMBER_FAILPOINT=export-done=stop job_start
+        wait_until stopped || return
+        assert_match "$connections connections, rate $rate: rows locked by the export" "$want" "$(locked)"
+        go_on
+        assert_eq "rows that are left" 0 "$(sql 'select count(*) from one')"
+        assert_eq "rows archived" 5000 "$(sql 'select sum(row_count) from archived_partitions')"
+        assert_status 0 amberfs verify --all
+    done <<<'1 0 ^0$
+        3 1000000 ^0$
+        3 0 ^[1-9][0-9]{2,}$'
+    sql "truncate one; insert into one table keep.ev"
+    AMBER_FAILPOINT=export-done=error assert_status 1 amberfs archive ev
+    assert_eq "rows after a run that failed" 5000 "$(sql 'select count(*) from one')"
+}
+
 # Changes between snapshot and export: our snapshot doesn't see them, the delete runs into them, and
 # the next attempt takes them along.
 test_changes_meanwhile_are_archived_as_they_are() {
@@ -122,10 +148,46 @@ test_unit_gives_way_to_who_waits() {
     done
 }
 
+# Somebody waits for a row that the unit has deleted, while its server process stands still in the
+# midst of the deletion: once the guard asks that to end, it goes on, and so does the session.
+our_backend() {
+    sql "select pid from pg_stat_activity where application_name = 'amberfs: archive ev'"
+}
+waits() { [ -n "$(sql "select 1 from pg_stat_activity where application_name = 'other' and wait_event_type = 'Lock'")" ]; }
+interrupted() { # SIGINT is the second of the signals that wait
+    local mask
+    mask=$(sed -n 's/^ShdPnd:[[:blank:]]*//p' "/proc/$1/status")
+    [ $((0x${mask:-0} & 2)) != 0 ]
+}
+test_unit_gives_way_to_who_waits_for_a_row() {
+    local backend other change="update SCHEMA.evc set payload = '{\"n\": 0}' where id = 11"
+    fresh || return
+    step_begin
+    AMBER_FAILPOINT=delete-table:2=pause job_start
+    step_wait
+    backend=$(our_backend)
+    kill -STOP "$backend"
+    PGAPPNAME=other sql "${change/SCHEMA/public}" &
+    other=$!
+    wait_until waits
+    step_go
+    wait_until interrupted "$backend"
+    kill -CONT "$backend"
+    wait "$other" || fail "the session's update failed"
+    sql "${change/SCHEMA/keep}"
+    job_end
+    assert_eq "status" 0 $status
+    assert_match "what was said" 'waited longer than 1 s for ShareLock on .*: the unit is rolled back' \
+        "$(cat "$T/job.out")"
+    each_row_once "after giving way"
+    next_run_completes "after giving way"
+}
+
 pg_start
 make_small_job 5000
 # Rows of 1.9 kB: a heap that is worth several connections.
 sql "alter table ev alter note set storage external; update ev set note = repeat(md5(id::text), 59);
      truncate keep.ev; insert into keep.ev select * from ev order by id"
 tap_run test_more_connections_write_the_same_archives test_no_lock_is_beyond_row_exclusive \
-    test_changes_meanwhile_are_archived_as_they_are test_unit_gives_way_to_who_waits
+    test_changes_meanwhile_are_archived_as_they_are test_unit_gives_way_to_who_waits \
+    test_unit_gives_way_to_who_waits_for_a_row test_rows_of_one_table_are_deleted_while_they_are_read
