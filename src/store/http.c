@@ -424,11 +424,18 @@ static enum amber_rc judge(struct http *h, const struct transfer *t, CURLcode co
     case CURLE_UNSUPPORTED_PROTOCOL:
         return amber_fail(err, AMBER_E_INVALID, "%s", why);
     case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CACERT_BADFILE:
         return amber_fail(err, AMBER_E_DENIED,
                           "the server's certificate isn't trusted (%s): check the name in the "
-                          "endpoint, and name the file with its authority's certificate%s%s",
-                          why, h->ca_file ? "; now used: " : "", h->ca_file ? h->ca_file : "");
+                          "endpoint, and ARCHIVAL_S3_CA_FILE, the file with its authority's "
+                          "certificate (now %s)",
+                          why, h->ca_file ? h->ca_file : "the system's");
+    case CURLE_SSL_CACERT_BADFILE:
+        return amber_fail(err, AMBER_E_INVALID,
+                          "%s: check ARCHIVAL_S3_CA_FILE, a readable file with certificates in PEM "
+                          "form",
+                          why);
+    case CURLE_SSL_CONNECT_ERROR: /* a reset of the handshake is one too */
+        return amber_fail(err, AMBER_E_NET, "no TLS (%s): does the endpoint speak https?", why);
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_BAD_CONTENT_ENCODING:
         return amber_fail(err, AMBER_E_CORRUPT, "this is no HTTP server: %s", why);

@@ -329,9 +329,18 @@ static enum amber_rc code_of(int status, const char *code, bool writing)
     }
 }
 
+/* Whether the request says how the object is to be stored. */
+static bool says_how(const struct s3_call *c)
+{
+    for (size_t i = 0; i < c->n_headers; i++)
+        if (strncmp(c->headers[i].name, "x-amz-", 6) == 0)
+            return true;
+    return false;
+}
+
 /* What the user can do, for what users get wrong. "" else. */
-static void remedy(const struct s3_store *st, const struct fault *f, int status, char *out,
-                   size_t cap)
+static void remedy(const struct s3_store *st, const struct s3_call *c, const struct fault *f,
+                   int status, char *out, size_t cap)
 {
     static const char *const key[] = {"InvalidAccessKeyId", "SignatureDoesNotMatch"};
     static const char *const token[] = {"ExpiredToken", "InvalidToken", "TokenRefreshRequired"};
@@ -354,6 +363,10 @@ static void remedy(const struct s3_store *st, const struct fault *f, int status,
                  st->target.region);
     } else if (strcmp(f->code, "NoSuchBucket") == 0) {
         snprintf(out, cap, ": make the bucket, or correct ARCHIVAL_PATH");
+    } else if (status / 100 == 4 && status != 412 && says_how(c)) {
+        snprintf(out, cap,
+                 ": check ARCHIVAL_S3_SSE with its key and ARCHIVAL_S3_STORAGE_CLASS, whether this "
+                 "server has them and these keys may use them");
     } else if (IS_ONE_OF(f->code, key)) {
         snprintf(out, cap,
                  ": check ARCHIVAL_S3_ACCESS_KEY_ID and ARCHIVAL_S3_SECRET_ACCESS_KEY, "
@@ -375,7 +388,7 @@ static enum amber_rc fail_answer(const struct s3_store *st, const struct s3_call
 
     read_fault(rs, doc, &f);
     snprintf(a->code, sizeof(a->code), "%s", f.code);
-    remedy(st, &f, rs->status, what, sizeof(what));
+    remedy(st, c, &f, rs->status, what, sizeof(what));
     enum amber_rc rc = amber_fail(
         err, code_of(rs->status, f.code, writing), "the server answers %d%s%s%s%s%s%s%s%s",
         rs->status, f.code[0] ? " " : "", f.code, f.message[0] ? " (" : "", f.message,

@@ -3,6 +3,7 @@
 
     s3.py list [PREFIX]           "SIZE KEY" lines of all objects, byte-sorted
     s3.py cat KEY...              their bytes one behind the other
+    s3.py head KEY                "NAME: VALUE" lines of its headers, in lower case
     s3.py copy PREFIX DIR         all objects whose keys begin so, below a new folder
     s3.py put KEY [HEADER:VALUE]  an object from stdin
     s3.py remove KEY... | remove-all [PREFIX]
@@ -16,6 +17,7 @@ import hashlib
 import hmac
 import http.client
 import os
+import ssl
 import sys
 import time
 import urllib.parse
@@ -23,7 +25,11 @@ import xml.etree.ElementTree as xml
 
 ENDPOINT = urllib.parse.urlsplit(os.environ["S3_ENDPOINT"])
 BUCKET, REGION = os.environ["S3_BUCKET"], "us-east-1"
-connection = http.client.HTTPConnection(ENDPOINT.hostname, ENDPOINT.port, timeout=60)
+# An https endpoint's certificate is $S3_TLS_CA.
+connection = (http.client.HTTPSConnection(ENDPOINT.hostname, ENDPOINT.port, timeout=60,
+                                          context=ssl.create_default_context(cafile=os.environ["S3_TLS_CA"]))
+              if ENDPOINT.scheme == "https" else
+              http.client.HTTPConnection(ENDPOINT.hostname, ENDPOINT.port, timeout=60))
 
 
 def quote(text):
@@ -58,6 +64,16 @@ def request(method, target, body=b"", headers=()):
     return answer.status, answer.read()
 
 
+def head(key):
+    path = f"/{BUCKET}/" + quote(key)
+    connection.request("HEAD", path, None, signed("HEAD", path, "", {}, b""))
+    answer = connection.getresponse()
+    answer.read()
+    if answer.status >= 300:
+        sys.exit(f"s3.py: HEAD {key}: {answer.status}")
+    return answer.getheaders()
+
+
 def wanted(method, target, body=b"", headers=()):
     status, answer = request(method, target, body, headers)
     if status >= 300:
@@ -83,6 +99,9 @@ def main(command, *args):
     elif command == "cat":
         for key in args:
             sys.stdout.buffer.write(wanted("GET", "/" + quote(key)))
+    elif command == "head":
+        for name, value in head(args[0]):
+            print(f"{name.lower()}: {value}")
     elif command == "copy":
         prefix, folder = args
         os.makedirs(folder)

@@ -29,21 +29,27 @@
 static struct fake_http fake;
 static struct amber_store *st;
 
-static enum amber_rc open_store(bool read_only, struct amber_err *err)
+static enum amber_rc open_store_with(struct amber_s3_config s3, bool read_only,
+                                     struct amber_err *err)
 {
     char endpoint[64];
-    struct amber_s3_config s3 = {.region = "eu-central-1",
-                                 .endpoint = endpoint,
-                                 .access_key_id = "key",
-                                 .secret_access_key = SECRET,
-                                 .timeout_s = 2};
     struct amber_store_config cfg = {.type = "s3",
                                      .path = "s3://bucket/pre fix",
                                      .s3 = &s3,
                                      .dir_fd = -1,
                                      .read_only = read_only};
     snprintf(endpoint, sizeof(endpoint), "http://127.0.0.1:%u", fake.port);
+    s3.region = "eu-central-1";
+    s3.endpoint = endpoint;
+    s3.access_key_id = "key";
+    s3.secret_access_key = SECRET;
+    s3.timeout_s = 2;
     return amber_store_open(&cfg, &st, err);
+}
+
+static enum amber_rc open_store(bool read_only, struct amber_err *err)
+{
+    return open_store_with((struct amber_s3_config){0}, read_only, err);
 }
 
 static int drop_store(void **state)
@@ -356,6 +362,49 @@ static void put_is_guarded_and_checked(void **state)
     assert_int_equal(count_asked("if-none-match: *\r\n"), 1);
 }
 
+/* Opened with these settings: what a small object's PUT and a large one's start have in common. */
+static void assert_stored_with(const struct amber_s3_config *s3, const char *lines,
+                               const char *signed_names)
+{
+    static const struct fake_route routes[] = {
+        PROBE,
+        {.text = "fix/a ", .status = 200, .headers = "", .body = "hello"},
+        {.text = "HEAD /bucket/pre%20fix/a ", .status = 404, .headers = "", .body = "", .times = 1},
+        {.text = "HEAD /bucket/pre%20fix/b ", .status = 404, .headers = "", .body = ""},
+        {.text = "POST ", .status = 403, .headers = "", .body = ERROR("AccessDenied", "")}};
+    static char large[(8U << 20) + 1];
+    struct amber_err err = AMBER_ERR_INIT;
+    struct amber_put *p = NULL;
+
+    fake_routes(&fake, routes, amber_countof(routes));
+    assert_int_equal(open_store_with(*s3, false, &err), AMBER_OK);
+    assert_int_equal(amber_store_put(st, "a", "hello", 5, &err), AMBER_OK);
+    assert_int_equal(amber_put_open(st, "b", &p, &err), AMBER_OK);
+    assert_int_equal(amber_put_write(p, large, sizeof(large), &err), AMBER_E_DENIED);
+    amber_put_abort(p);
+    assert_text(&err, "check ARCHIVAL_S3_SSE");
+    assert_int_equal(count_asked("POST "), 1);
+    assert_int_equal(count_asked(lines), 2); /* the PUT and the POST */
+    assert_int_equal(count_asked(signed_names), 2);
+    drop_store(NULL);
+}
+
+static void encryption_and_class_go_along_signed(void **state)
+{
+    static const struct amber_s3_config aes = {.sse = AMBER_S3_SSE_AES256};
+    static const struct amber_s3_config kms = {.sse = AMBER_S3_SSE_KMS,
+                                               .sse_kms_key_id = "arn:aws:kms:1:key/k"};
+    static const struct amber_s3_config ia = {.storage_class = "STANDARD_IA"};
+    (void)state;
+    assert_stored_with(&aes, "x-amz-server-side-encryption: AES256\r\n",
+                       ";x-amz-server-side-encryption,");
+    assert_stored_with(&kms,
+                       "x-amz-server-side-encryption: aws:kms\r\n"
+                       "x-amz-server-side-encryption-aws-kms-key-id: arn:aws:kms:1:key/k\r\n",
+                       ";x-amz-server-side-encryption;x-amz-server-side-encryption-aws-kms-key-id,");
+    assert_stored_with(&ia, "x-amz-storage-class: STANDARD_IA\r\n", ";x-amz-storage-class,");
+}
+
 static void name_that_is_taken_is_not_written(void **state)
 {
     WITH({.text = "HEAD ", .status = 200, .headers = "", .body = "there"});
@@ -460,6 +509,7 @@ int main(void)
         TEST(body_that_is_cut_is_asked_for_from_there_on),
         TEST(answer_that_is_not_the_range_is_corrupt),
         TEST(put_is_guarded_and_checked),
+        TEST(encryption_and_class_go_along_signed),
         TEST(name_that_is_taken_is_not_written),
         TEST(name_that_is_taken_meanwhile_stays_as_it_is),
         TEST(put_whose_answer_was_lost_is_settled_by_looking),
