@@ -33,6 +33,7 @@ void amber_disk_cache_put(struct amber_disk_cache *d, const struct amber_sha256 
 struct amber_disk_cache_stats {
     uint64_t hits, misses, damaged; /* damaged: files whose digest differed */
 };
+/* d NULL: all zero. */
 void amber_disk_cache_stats(struct amber_disk_cache *d, struct amber_disk_cache_stats *out);
 
 #endif

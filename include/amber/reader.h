@@ -24,6 +24,7 @@ enum amber_rc amber_cache_new(size_t bytes, struct amber_pool *pool, struct ambe
  * borrowed until the cache is freed; NULL: none. */
 struct amber_disk_cache;
 void amber_cache_use_disk(struct amber_cache *c, struct amber_disk_cache *disk);
+struct amber_disk_cache *amber_cache_disk(const struct amber_cache *c); /* borrowed; NULL: none */
 void amber_cache_free(struct amber_cache *c); /* all readers closed before; NULL allowed */
 struct amber_cache_stats {
     uint64_t hits, misses, evictions, failures, bytes, blocks_decoded;

@@ -47,6 +47,11 @@ void amber_cache_use_disk(struct amber_cache *c, struct amber_disk_cache *disk)
     c->disk = disk;
 }
 
+struct amber_disk_cache *amber_cache_disk(const struct amber_cache *c)
+{
+    return c->disk;
+}
+
 static void entry_free(struct cache_entry *e)
 {
     pthread_cond_destroy(&e->done);

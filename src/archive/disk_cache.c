@@ -168,6 +168,9 @@ void amber_disk_cache_put(struct amber_disk_cache *d, const struct amber_sha256 
 
 void amber_disk_cache_stats(struct amber_disk_cache *d, struct amber_disk_cache_stats *out)
 {
+    *out = (struct amber_disk_cache_stats){0};
+    if (!d)
+        return;
     pthread_mutex_lock(&d->mutex);
     *out = d->stats;
     pthread_mutex_unlock(&d->mutex);

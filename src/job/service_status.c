@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "amber/calendar.h"
+#include "amber/disk_cache.h"
 #include "amber/json_memory.h"
 #include "service_priv.h"
 
@@ -177,9 +178,11 @@ static json_t *mount_object(struct amber_service *s)
 {
     struct amber_mount_stats m = {0};
     struct amber_cache_stats c = {0};
+    struct amber_disk_cache_stats d = {0};
     if (s->mount)
         amber_mount_stats(s->mount, &m);
     amber_cache_stats(s->ctx->cache, &c);
+    amber_disk_cache_stats(amber_cache_disk(s->ctx->cache), &d);
     json_t *o = json_object();
     json_object_set_new(o, "path", json_string(s->mountpoint));
     json_object_set_new(o, "readOnly", json_boolean(s->read_only));
@@ -192,6 +195,8 @@ static json_t *mount_object(struct amber_service *s)
     json_object_set_new(o, "blocksDecoded", count(c.blocks_decoded));
     json_object_set_new(o, "cacheHits", count(c.hits));
     json_object_set_new(o, "cacheBytes", count(c.bytes));
+    json_object_set_new(o, "diskCacheHits", count(d.hits));
+    json_object_set_new(o, "diskCacheMisses", count(d.misses));
     return o;
 }
 
@@ -339,10 +344,12 @@ enum amber_rc amber_service_metrics(void *arg, struct amber_buf *out, struct amb
     struct amber_service *s = arg;
     struct amber_mount_stats m = {0};
     struct amber_cache_stats c = {0};
+    struct amber_disk_cache_stats d = {0};
     struct amber_tree_totals n;
     if (s->mount)
         amber_mount_stats(s->mount, &m);
     amber_cache_stats(s->ctx->cache, &c);
+    amber_disk_cache_stats(amber_cache_disk(s->ctx->cache), &d);
     amber_tree_totals(s->tree, &n);
     pthread_mutex_lock(&s->mutex);
     const struct {
@@ -367,6 +374,11 @@ enum amber_rc amber_service_metrics(void *arg, struct amber_buf *out, struct amb
          (double)c.blocks_decoded},
         {"amberfs_cache_hits_total", "counter", "Blocks found in the cache", (double)c.hits},
         {"amberfs_cache_bytes", "gauge", "Decoded bytes in the cache", (double)c.bytes},
+        {"amberfs_disk_cache_hits_total", "counter", "Blocks found in the disk cache",
+         (double)d.hits},
+        {"amberfs_disk_cache_misses_total", "counter", "Blocks not found there", (double)d.misses},
+        {"amberfs_disk_cache_damaged_total", "counter", "Files removed from it as damaged",
+         (double)d.damaged},
         {"amberfs_restores_total", "counter", "Files copied into .restore", (double)m.restores},
     };
     enum amber_rc rc = AMBER_OK;

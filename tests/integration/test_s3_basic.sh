@@ -95,6 +95,16 @@ test_commit_of_another_host_appears_without_the_database() {
     mount_start
 }
 
+test_disk_cache_is_counted() {
+    local hits
+    mount_stop
+    mount_start || return
+    cat "$MNT"/flow_logs/*.json >/dev/null
+    hits=$(jq .mount.diskCacheHits "$MNT/.status")
+    [ "$hits" -ge "$(find "$MNT/flow_logs" -type f | wc -l)" ] || fail "$hits hits only"
+    assert_match "metric" "^amberfs_disk_cache_hits_total $hits\$" "$(cat "$MNT/.metrics")"
+}
+
 test_secrets_are_in_no_output() {
     assert_eq "in the log" "" "$(grep -F "$S3_SECRET_KEY" "$DAEMON_LOG")"
     assert_eq "in .status" "" "$(grep -F "$S3_SECRET_KEY" "$MNT/.status")"
@@ -132,6 +142,7 @@ tap_run test_jobs_move_rows_into_the_bucket \
     test_manifest_is_rebuilt_from_the_bucket \
     test_without_its_database_the_tree_is_the_same \
     test_commit_of_another_host_appears_without_the_database \
+    test_disk_cache_is_counted \
     test_secrets_are_in_no_output \
     test_wrong_settings_are_refused_at_once \
     test_daemon_ends_cleanly

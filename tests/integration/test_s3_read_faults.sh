@@ -189,6 +189,28 @@ test_mount_gives_eio_and_goes_on() {
     mount_stop
 }
 
+# Another object under the name while a reader has the archive open: he gets what was fetched before,
+# or an error, and no mix of both; who opens it then gets an error.
+test_replaced_object_is_an_error() {
+    local fd
+    s3_fault
+    expect_error "$name"
+    mount_start || return
+    exec {fd}<"$MNT/$name"
+    dd bs=10 count=1 status=none <&"$fd" >"$T/first"
+    store_cat "$name.gz" >"$T/kept"
+    { cat "$T/kept" && echo; } | store_put "$name.gz"
+    cat <&"$fd" 2>/dev/null | cat "$T/first" - >"$T/.out"
+    nothing_wrong "opened before"
+    exec {fd}<&-
+    mount_stop
+    assert_status 1 cat_it
+    assert_match "opened afterwards" "$name" "$msg"
+    nothing_wrong "opened afterwards"
+    store_put "$name.gz" <"$T/kept"
+    assert_status 0 cat_it && assert_same "put back" "$good" "$T/.out"
+}
+
 test_blocked_reader_can_be_interrupted() {
     local reader
     sed 's/^ARCHIVAL_S3_TIMEOUT=.*/ARCHIVAL_S3_TIMEOUT=3600/' "$ENVFILE" >"$T/env.patient"
@@ -235,4 +257,5 @@ tap_run test_what_passes_is_tried_again_unseen \
     test_verify_tells_trouble_of_the_network_from_damage \
     test_reading_asks_for_each_byte_once \
     test_mount_gives_eio_and_goes_on \
+    test_replaced_object_is_an_error \
     test_blocked_reader_can_be_interrupted

@@ -98,6 +98,43 @@ test_existing_object_is_never_overwritten() {
     each_row_once "a stranger's object"
 }
 
+# Servers that don't know the condition, and those that ignore it: the run goes on, and what is there
+# stays as it is.
+test_server_without_conditions_is_written_to() {
+    local name fault
+    for fault in 'answer 501 NotImplemented' 'without If-None-Match'; do
+        reset_small_job || return
+        s3_fault "PUT if-none-match 1 0 $fault"
+        : >"$S3_LOG"
+        assert_status 0 amberfs archive ev
+        [ "$(s3_requests " ${fault%% *} ")" -ge 1 ] || fail "$fault: did not strike"
+        each_row_once "$fault" --settled
+        name=$(store_keys ev/ | head -n 1)
+        reset_small_job || return
+        echo "a stranger's" | store_put "$name"
+        amberfs archive ev >/dev/null 2>&1
+        assert_eq "$fault: the stranger's object" "a stranger's" "$(store_cat "$name")"
+        s3_fault
+        each_row_once "$fault: a stranger's object"
+    done
+}
+
+# An upload that is given up is aborted at once; a dead process's by the next run.
+test_no_upload_is_left() {
+    export ARCHIVAL_S3_TIMEOUT=60
+    big_day || return
+    s3_fault 'PUT partNumber=2& 1 0 answer 403 AccessDenied'
+    assert_status 1 archive_big
+    s3_fault
+    assert_eq "uploads after a failure" 0 "$(uploads)"
+    AMBER_FAILPOINT=put-complete archive_big >/dev/null 2>&1
+    assert_eq "uploads of the dead" 1 "$(uploads)"
+    assert_status 0 archive_big
+    assert_eq "uploads after the next run" 0 "$(uploads)"
+    assert_eq "rows" 0 "$(sql 'select count(*) from big')"
+    unset ARCHIVAL_S3_TIMEOUT
+}
+
 # 11 MB of an archive, in two parts; each request of the upload meets a fault that passes.
 test_upload_in_parts_survives_what_passes() {
     local rules fault
@@ -148,4 +185,6 @@ tap_run test_every_request_of_a_run_is_tried_again \
     test_hanging_server_fails_the_job_in_time \
     test_read_back_that_differs_keeps_the_rows \
     test_existing_object_is_never_overwritten \
+    test_server_without_conditions_is_written_to \
+    test_no_upload_is_left \
     test_upload_in_parts_survives_what_passes
