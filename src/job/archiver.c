@@ -13,12 +13,10 @@
 #include "amber/log.h"
 #include "amber/recover.h"
 #include "archiver_priv.h"
+#include "give_way_priv.h"
 
 #define UNIT_TRIES 5
 #define LOCK_WAIT_MS 2000
-#define GIVE_WAYS_MAX 8          /* of one unit, which becomes smaller each time */
-#define GIVE_WAY_ROWS_MIN 1000U
-#define GIVE_WAY_PAUSE_MAX_MS 30000
 
 /* ---- one unit, several attempts ---- */
 
@@ -72,21 +70,20 @@ static struct amber_unit_config unit_config(const struct archiver *a, int64_t fr
 /* Somebody waited for the unit's locks: after a pause that grows, again with fewer rows, and so the
  * rest of the run. */
 static enum amber_rc give_way(struct archiver *a, struct amber_unit_config *cfg, const char *what,
-                              int n, struct amber_err *err)
+                              unsigned n, struct amber_err *err)
 {
-    if (n > GIVE_WAYS_MAX)
+    struct amber_give_way next;
+    if (!amber_give_way(n, a->unit_rows, &next))
         return amber_fail(err, AMBER_E_BUSY,
-                          "job %s gave way %d times to sessions that waited longer than 1 s for "
+                          "job %s gave way %u times to sessions that waited longer than 1 s for "
                           "its locks (the last one for %s); nothing of this unit was moved. Run it "
                           "when the tables are quieter, or set max_unit_rows lower",
-                          a->job->name, GIVE_WAYS_MAX, what);
-    uint64_t rows = a->unit_rows / 2;
-    a->max_rows = cfg->max_rows = rows > GIVE_WAY_ROWS_MIN ? rows : GIVE_WAY_ROWS_MIN;
+                          a->job->name, AMBER_GIVE_WAYS_MAX, what);
+    a->max_rows = cfg->max_rows = next.max_rows;
     amber_warn("job %s: a session waited longer than 1 s for %s: the unit is rolled back, nothing "
                "lost, and tried again with at most %llu rows",
                a->job->name, what, (unsigned long long)cfg->max_rows);
-    int ms = 500 << n;
-    return pause_before_retry(a, ms < GIVE_WAY_PAUSE_MAX_MS ? ms : GIVE_WAY_PAUSE_MAX_MS, err);
+    return pause_before_retry(a, next.pause_ms, err);
 }
 
 static enum amber_rc archive_unit(struct archiver *a, int64_t from_us, int64_t to_us,
@@ -95,7 +92,7 @@ static enum amber_rc archive_unit(struct archiver *a, int64_t from_us, int64_t t
     struct amber_unit_config cfg = unit_config(a, from_us, to_us);
     int64_t begun = amber_mono_us();
     uint64_t rows_before = a->result->rows;
-    int give_ways = 0;
+    unsigned give_ways = 0;
     for (int try = 0;;) {
         char what[160];
         cfg.pg = a->pg;
