@@ -167,21 +167,49 @@ static void add_root(struct amber_sqltext *sql, const struct amber_unit *u)
     amber_selection_where(sql, &u->sel, 0, 0);
 }
 
-static enum amber_rc exceeds_cap(struct amber_unit *u, bool *out, struct amber_err *err)
+/* Root rows that move, the first so many of them (0: all), and their oldest and newest times. */
+static enum amber_rc count_root(struct amber_unit *u, uint64_t most, struct unit_span *out,
+                                struct amber_err *err)
 {
+    const struct amber_family *f = u->cfg.family;
     struct amber_sqltext sql AMBER_AUTO_SQLTEXT = AMBER_SQLTEXT_INIT(err);
     struct amber_res *r AMBER_CLEANUP(amber_res_free_p) = NULL;
-    char limit[32];
+    char limit[48] = "";
     enum amber_rc rc;
 
-    snprintf(limit, sizeof(limit), "%llu", (unsigned long long)u->cfg.max_rows);
-    amber_sqltext_add(&sql, "SELECT count(*) > %s FROM (SELECT 1 FROM ", limit);
+    if (most > 0)
+        snprintf(limit, sizeof(limit), " OFFSET 0 LIMIT %llu", (unsigned long long)most);
+    amber_sqltext_add(&sql, "SELECT j.n, ");
+    amber_sql_us_of(&sql, "j.lo");
+    amber_sqltext_add(&sql, ", ");
+    amber_sql_us_of(&sql, "j.hi");
+    amber_sqltext_add(&sql, " FROM (SELECT count(*) AS n, min(i.t) AS lo, max(i.t) AS hi"
+                            " FROM (SELECT ");
+    amber_sql_instant_of(&sql, f, "q.t");
+    amber_sqltext_add(&sql, " AS t FROM (SELECT %a.%i AS t FROM ", 0U, f->time_column);
     add_root(&sql, u);
-    amber_sqltext_add(&sql, " OFFSET 0 LIMIT %s + 1) q", limit);
+    amber_sqltext_add(&sql, "%s) q) i OFFSET 0) j", limit);
     rc = amber_sqltext_query(&sql, u->cfg.pg, &r);
-    if (rc == AMBER_OK)
-        *out = amber_res_bool(r, 0, 0);
-    return rc;
+    if (rc != AMBER_OK)
+        return amber_wrap(err, "job %s: counting what moves", f->job);
+    *out = (struct unit_span){.rows = (uint64_t)amber_res_int(r, 0, 0),
+                              .min_us = amber_res_int(r, 0, 1),
+                              .max_us = amber_res_int(r, 0, 2)};
+    return AMBER_OK;
+}
+
+/* Where it doesn't, what was counted is the span already. */
+static enum amber_rc exceeds_cap(struct amber_unit *u, bool *out, struct amber_err *err)
+{
+    struct unit_span found;
+    enum amber_rc rc = count_root(u, u->cfg.max_rows + 1, &found, err);
+
+    if (rc != AMBER_OK)
+        return rc;
+    *out = found.rows > u->cfg.max_rows;
+    u->span_known = !*out;
+    u->span = found;
+    return AMBER_OK;
 }
 
 /* Time of the first row past the cap, or just behind the first ones if all up to it are equal; as
@@ -381,28 +409,15 @@ const struct amber_partition *amber_unit_partitions(const struct amber_unit *u, 
 enum amber_rc amber_unit_span(struct amber_unit *u, uint64_t *out_rows, int64_t *out_min_us,
                               int64_t *out_max_us, struct amber_err *err)
 {
-    const struct amber_family *f = u->cfg.family;
-    struct amber_sqltext sql AMBER_AUTO_SQLTEXT = AMBER_SQLTEXT_INIT(err);
-    struct amber_res *r AMBER_CLEANUP(amber_res_free_p) = NULL;
-    enum amber_rc rc;
+    enum amber_rc rc = AMBER_OK;
 
-    amber_sqltext_add(&sql, "SELECT j.n, ");
-    amber_sql_us_of(&sql, "j.lo");
-    amber_sqltext_add(&sql, ", ");
-    amber_sql_us_of(&sql, "j.hi");
-    amber_sqltext_add(&sql, " FROM (SELECT count(*) AS n, min(i.t) AS lo, max(i.t) AS hi"
-                            " FROM (SELECT ");
-    amber_sql_instant_of(&sql, f, "q.t");
-    amber_sqltext_add(&sql, " AS t FROM (SELECT %a.%i AS t FROM ", 0U, f->time_column);
-    add_root(&sql, u);
-    amber_sqltext_add(&sql, ") q) i OFFSET 0) j");
-    rc = amber_sqltext_query(&sql, u->cfg.pg, &r);
+    if (!u->span_known || u->sel.stay)
+        rc = count_root(u, 0, &u->span, err);
     if (rc != AMBER_OK)
-        return amber_wrap(err, "job %s: counting what moves", f->job);
-    *out_rows = (uint64_t)amber_res_int(r, 0, 0);
-    *out_min_us = amber_res_int(r, 0, 1);
-    *out_max_us = amber_res_int(r, 0, 2);
-    u->root_rows = *out_rows;
+        return rc;
+    *out_rows = u->span.rows;
+    *out_min_us = u->span.min_us;
+    *out_max_us = u->span.max_us;
     return AMBER_OK;
 }
 

@@ -152,7 +152,7 @@ enum amber_rc amber_unit_lanes_pay(struct amber_unit *u, const struct amber_leaf
     if (rc != AMBER_OK)
         return rc;
     int64_t blocks = amber_res_int(r, 0, 0), tuples = amber_res_int(r, 0, 1);
-    if (blocks >= LANES_BLOCKS_MIN && tuples / PART_MIN <= (int64_t)u->root_rows)
+    if (blocks >= LANES_BLOCKS_MIN && tuples / PART_MIN <= (int64_t)u->span.rows)
         *out_blocks = (uint64_t)blocks;
     return AMBER_OK;
 }

@@ -55,6 +55,12 @@ void amber_sql_us_of(struct amber_sqltext *sql, const char *instant);
 void amber_sql_fk_match(struct amber_sqltext *sql, const struct amber_fk *fk, const char *pk_alias,
                         const char *fk_alias);
 
+/* Root rows that move, their oldest and newest times. */
+struct unit_span {
+    uint64_t rows;
+    int64_t min_us, max_us;
+};
+
 struct amber_unit {
     struct amber_unit_config cfg;
     struct amber_family_priv *fp;
@@ -70,7 +76,8 @@ struct amber_unit {
     struct amber_res *before; /* owned; transaction statistics at the start */
     bool began;               /* the transaction is ours to roll back */
     size_t n_helpers;         /* connections of cfg.helpers with a transaction on our snapshot */
-    uint64_t root_rows;       /* that move, from amber_unit_span */
+    struct unit_span span;    /* from amber_unit_span on */
+    bool span_known;          /* the cap's count has seen all rows; before it was known what stays */
 };
 
 /* Leaf holds nothing that moves, by its range. */
