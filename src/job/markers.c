@@ -6,9 +6,9 @@
  *
  *   commits, sorted by run --+-- known: its marker moves from the old runs to the new ones
  *                            `-- new:   1. the marker, several at a time: rows, raw size, digest
- *                                       2. stored sizes, and what is missing: by a stat for each of
- *                                          a few, else by listing their top folders, which tells a
- *                                          thousand sizes in the time of one stat
+ *                                       2. stored sizes, and what is missing: by the caller's
+ * listing of the store if it has one; of the others by a stat for each of a few, else by listing
+ * their top folders, which tells a thousand sizes in the time of one stat
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -240,10 +240,31 @@ static enum amber_rc size_some(const struct look *l, struct unsized_list *u, siz
     return amber_store_list(l->ctx->store, folder, take_size, u, err);
 }
 
-static enum amber_rc size_new(const struct look *l, struct amber_err *err)
+/* Take the sizes that a listing has, which is sorted as u is; the others stay in u. */
+static void size_listed(const struct amber_elsewhere *listed, struct unsized_list *u)
+{
+    size_t left = 0, k = 0;
+    for (size_t i = 0; i < u->n; i++) {
+        struct unsized *one = &u->items[i];
+        while (k < listed->n && strcmp(listed->items[k].key, one->key) < 0)
+            k++;
+        if (k < listed->n && strcmp(listed->items[k].key, one->key) == 0) {
+            *one->size = listed->items[k].size;
+            free(one->key);
+        } else {
+            u->items[left++] = *one;
+        }
+    }
+    u->n = left;
+}
+
+static enum amber_rc size_new(const struct look *l, const struct amber_elsewhere *listed,
+                              struct amber_err *err)
 {
     struct unsized_list u = {0};
     enum amber_rc rc = find_unsized(l, &u, err);
+    if (!rc && listed)
+        size_listed(listed, &u);
     for (size_t i = 0; !rc && i < u.n;)
         rc = size_some(l, &u, &i, err);
     for (size_t i = 0; !rc && i < u.n; i++) {
@@ -288,7 +309,8 @@ static void move_known(struct amber_marker_view *v, struct marker_run *runs, siz
 }
 
 enum amber_rc amber_marker_view_look(struct amber_marker_view *v, const struct amber_context *ctx,
-                                     bool *out_changed, struct amber_err *err)
+                                     const struct amber_elsewhere *listed, bool *out_changed,
+                                     struct amber_err *err)
 {
     struct amber_commits commits;
     struct look l = {.ctx = ctx, .mutex = PTHREAD_MUTEX_INITIALIZER};
@@ -312,7 +334,7 @@ enum amber_rc amber_marker_view_look(struct amber_marker_view *v, const struct a
         n_new += !l.runs[i].read;
     rc = read_new(&l, n_new, err);
     if (!rc)
-        rc = size_new(&l, err);
+        rc = size_new(&l, listed, err);
     if (rc) {
         move_known(v, l.runs, l.n, true);
         runs_free(l.runs, l.n);
@@ -380,7 +402,7 @@ enum amber_rc amber_entries_from_markers(const struct amber_context *ctx,
 {
     struct amber_marker_view v = {0};
     bool changed;
-    enum amber_rc rc = amber_marker_view_look(&v, ctx, &changed, err);
+    enum amber_rc rc = amber_marker_view_look(&v, ctx, NULL, &changed, err);
     if (!rc)
         rc = amber_marker_view_entries(&v, out, err);
     runs_free(v.runs, v.n);

@@ -272,7 +272,7 @@ static enum amber_rc refresh_from_markers(struct amber_service *s, struct amber_
     bool changed = false, more = false;
     enum amber_rc rc = AMBER_OK;
     if (s->markers && !list_is_due(s)) {
-        rc = amber_marker_view_look(s->markers, s->ctx, &changed, err);
+        rc = amber_marker_view_look(s->markers, s->ctx, NULL, &changed, err);
         if (rc || !changed)
             return rc;
     }
@@ -280,7 +280,7 @@ static enum amber_rc refresh_from_markers(struct amber_service *s, struct amber_
     if (!rc && !s->markers)
         rc = amber_marker_view_new(&s->markers, err);
     if (!rc)
-        rc = amber_marker_view_look(s->markers, s->ctx, &more, err);
+        rc = amber_marker_view_look(s->markers, s->ctx, &elsewhere, &more, err);
     changed = changed || more;
     uint64_t digest = amber_elsewhere_digest(&elsewhere);
     if (!rc && (changed || digest != s->elsewhere)) {
