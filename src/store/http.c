@@ -366,7 +366,7 @@ static void set_options(struct http *h, CURL *e, struct transfer *t, struct body
     (void)curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_BYTES);
     (void)curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT, (long)h->cfg.connect_s);
     (void)curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, (long)HTTP_SLOW_BYTES);
-    (void)curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (long)h->cfg.slow_s);
+    (void)curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (long)h->cfg.slow_s + (long)rq->patience_s);
     (void)curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
     if (rq->fresh)
         (void)curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);

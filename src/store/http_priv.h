@@ -45,6 +45,7 @@ struct http_request {
     bool (*on_body)(void *arg, const struct http_response *rs, const void *data, size_t len);
     void *arg;
     int64_t deadline_us; /* amber_mono_us */
+    unsigned patience_s; /* longer than slow_s that the peer may take before it answers */
     const bool *stop;    /* accessed atomically; NULL: never */
     bool fresh;          /* not on a kept-alive connection: the last one failed */
 };

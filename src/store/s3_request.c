@@ -439,7 +439,8 @@ static enum amber_rc send(struct s3_store *st, const struct s3_call *c, struct s
         .body_len = c->body_len,
         .on_body = take_body,
         .arg = &sink,
-        .deadline_us = t->deadline_us,
+        .deadline_us = t->deadline_us + (int64_t)c->patience_s * 1000000,
+        .patience_s = c->patience_s,
         .stop = c->stop,
         .fresh = t->fresh,
     };

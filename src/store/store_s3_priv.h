@@ -61,7 +61,8 @@ struct s3_call {
     struct amber_buf *out;
     bool (*on_body)(void *arg, const struct http_response *rs, const void *data, size_t len);
     void *arg;
-    const bool *stop; /* as in http_request */
+    const bool *stop;    /* as in http_request */
+    unsigned patience_s; /* as in http_request; deadlines are so much later too */
 };
 
 struct s3_answer {

@@ -28,6 +28,7 @@
 #define PARTS_PER_SIZE 1000U /* then they double */
 #define UNDER_WAY_BYTES ((size_t)32 << 20)
 #define UPLOAD_ID_MAX 1024
+#define COMPLETE_BYTES_S ((uint64_t)4 << 20) /* that a server puts together in a second, at least */
 
 struct s3_put;
 
@@ -450,7 +451,9 @@ static enum amber_rc complete_once(struct s3_put *p, const struct amber_buf *doc
     if (rc)
         return rc;
     struct s3_call c = {.method = "POST", .key = p->key, .query = q.data, .body = doc->data,
-                        .body_len = doc->len, .out = &answer};
+                        .body_len = doc->len, .out = &answer,
+                        /* Amazon takes minutes to put a large object together. */
+                        .patience_s = (unsigned)(p->bytes / COMPLETE_BYTES_S)};
     amber_s3_header(&c, "content-md5", md5);
     rc = call_if_free(p, &c, a, err);
     return rc ? rc : check_completed(p, &answer, err);

@@ -154,7 +154,7 @@ test_upload_in_parts_survives_what_passes() {
         assert_eq "$fault: content" "$big" "$(store_cat "$(store_keys big/)" | jq -r .note | sort | md5sum)"
     done <<'END'
 POST uploads= 1 1 answer 500 InternalError|PUT partNumber=1& 1 1 reset|PUT partNumber=2& 1 1 lose|POST uploadId= 1 1 answer 503 SlowDown
-PUT partNumber= 1 2 answer 503 SlowDown|PUT partNumber=2& 2 1 hang|POST uploadId= 1 1 lose|HEAD big/ 2 1 reset
+PUT partNumber=1& 1 2 answer 503 SlowDown|PUT partNumber=2& 1 1 hang|POST uploadId= 1 1 lose|HEAD big/ 2 1 reset
 POST uploadId= 1 1 body <Error><Code>InternalError</Code><Message>try again</Message></Error>
 END
     unset ARCHIVAL_S3_TIMEOUT
