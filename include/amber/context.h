@@ -37,7 +37,7 @@ enum amber_rc amber_context_connect(const struct amber_context *ctx, const char 
  * come claims an unowned store (store.json is written once). Where there is no store yet though the
  * catalog has archives in another, most likely a disk isn't mounted or a path is mistaken: that is
  * refused unless ctx->new_store.
- * errors  DENIED the store belongs to another catalog (both are named); NOT_FOUND no store where the
+ * errors  DENIED the store belongs to another catalog (both are named), or there is none where the
  *         catalog's archives should be; UNSUPPORTED the store asks for a newer amberfs; as the
  *         store's and the database's
  */

@@ -16,7 +16,11 @@ int amber_cmd_init(struct app *app)
     bool made;
     AMBER_AUTO_FREE char *mounted = amber_app_mounted(app);
     app->ctx.conninfo = app->cfg.database_url;
-    enum amber_rc rc = amber_context_connect(&app->ctx, "init", amber_app_cancel(), &pg, &err);
+    enum amber_rc rc = AMBER_OK;
+    if (app->opt->new_store)
+        rc = amber_app_refuse_mounted(app, "amberfs init --new-store", &err);
+    if (!rc)
+        rc = amber_context_connect(&app->ctx, "init", amber_app_cancel(), &pg, &err);
     if (!rc)
         rc = amber_catalog_install(pg, &made, &err);
     if (!rc)

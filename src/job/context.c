@@ -40,12 +40,11 @@ static enum amber_rc check_really_new(const struct amber_context *ctx, struct am
     if (rc)
         return rc;
     if (archives && !ctx->new_store)
-        return amber_fail(err, AMBER_E_NOT_FOUND,
+        return amber_fail(err, AMBER_E_DENIED,
                           "ARCHIVAL_PATH holds no store (.amberfs/store.json), but the catalog in "
-                          "database %s has "
-                          "%llu archives, in store %s: if they belong here, mount the disk, "
-                          "correct the path or put "
-                          "that file back; to begin a further store here: amberfs init --new-store",
+                          "database %s has %llu archives, in store %s: if they belong here, mount "
+                          "the disk, correct the path or put that file back; to begin a further "
+                          "store here: amberfs init --new-store",
                           amber_pg_database(pg), (unsigned long long)archives, elsewhere);
     for (unsigned i = 1; i < amber_copies_count(ctx->store); i++) {
         struct amber_store_identity id;

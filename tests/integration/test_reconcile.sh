@@ -124,11 +124,19 @@ test_folder_without_the_store_is_not_taken_for_it() {
         assert_status 1 amberfs $command
         assert_match "$command" "has $committed archives, in store $(jq -r .store_id "$STORE.disk/.amberfs/store.json"): .*mount the disk.*--new-store" "$msg"
     done
+    assert_status 1 timeout 60 "$AMBERFS" mount -f --env-file "$ENVFILE" "$MNT"
+    assert_match "mount" "mount the disk.*--new-store" "$msg"
     assert_eq "written there" '' "$(find "$STORE" -type f)"
     assert_status 0 amberfs init --new-store
     assert_status 0 amberfs archive ev
     rm -rf "${STORE:?}" && mv "$STORE.disk" "$STORE"
     assert_status 0 amberfs verify --all
+    # What is asked of a folder below a mount isn't silently left undone.
+    local MNT=$STORE
+    mount_start || return
+    assert_status 1 amberfs init --new-store
+    assert_match "below a mount" 'covered by the amberfs mount.*unmount' "$msg"
+    mount_stop
 }
 
 # Many tables with long names: every one of them waits, and one whose name begins like another's
