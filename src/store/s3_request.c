@@ -363,16 +363,16 @@ static void remedy(const struct s3_store *st, const struct s3_call *c, const str
                  st->target.region);
     } else if (strcmp(f->code, "NoSuchBucket") == 0) {
         snprintf(out, cap, ": make the bucket, or correct ARCHIVAL_PATH");
-    } else if (status / 100 == 4 && status != 412 && says_how(c)) {
-        snprintf(out, cap,
-                 ": check ARCHIVAL_S3_SSE with its key and ARCHIVAL_S3_STORAGE_CLASS, whether this "
-                 "server has them and these keys may use them");
     } else if (IS_ONE_OF(f->code, key)) {
         snprintf(out, cap,
                  ": check ARCHIVAL_S3_ACCESS_KEY_ID and ARCHIVAL_S3_SECRET_ACCESS_KEY, "
                  "or where else the keys come from");
     } else if (IS_ONE_OF(f->code, token)) {
         snprintf(out, cap, ": the temporary keys have run out; renew them");
+    } else if (status / 100 == 4 && status != 412 && says_how(c)) {
+        snprintf(out, cap,
+                 ": check ARCHIVAL_S3_SSE with its key and ARCHIVAL_S3_STORAGE_CLASS, whether this "
+                 "server has them and these keys may use them");
     } else if (status == 403) {
         snprintf(out, cap, ": the keys' policy doesn't allow this");
     }

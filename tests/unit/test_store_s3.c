@@ -405,6 +405,22 @@ static void encryption_and_class_go_along_signed(void **state)
     assert_stored_with(&ia, "x-amz-storage-class: STANDARD_IA\r\n", ";x-amz-storage-class,");
 }
 
+/* Of two things that may be wrong the server has named one. */
+static void wrong_key_is_named_whatever_the_settings(void **state)
+{
+    static const struct fake_route routes[] = {
+        PROBE,
+        {.text = "HEAD ", .status = 404, .headers = "", .body = ""},
+        {.text = "PUT ", .status = 403, .headers = "", .body = ERROR("InvalidAccessKeyId", "")}};
+    struct amber_err err = AMBER_ERR_INIT;
+    (void)state;
+    fake_routes(&fake, routes, amber_countof(routes));
+    assert_int_equal(
+        open_store_with((struct amber_s3_config){.sse = AMBER_S3_SSE_AES256}, false, &err), AMBER_OK);
+    assert_int_equal(amber_store_put(st, "a", "hello", 5, &err), AMBER_E_DENIED);
+    assert_text(&err, "check ARCHIVAL_S3_ACCESS_KEY_ID");
+}
+
 static void name_that_is_taken_is_not_written(void **state)
 {
     WITH({.text = "HEAD ", .status = 200, .headers = "", .body = "there"});
@@ -510,6 +526,7 @@ int main(void)
         TEST(answer_that_is_not_the_range_is_corrupt),
         TEST(put_is_guarded_and_checked),
         TEST(encryption_and_class_go_along_signed),
+        TEST(wrong_key_is_named_whatever_the_settings),
         TEST(name_that_is_taken_is_not_written),
         TEST(name_that_is_taken_meanwhile_stays_as_it_is),
         TEST(put_whose_answer_was_lost_is_settled_by_looking),
