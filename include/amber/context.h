@@ -66,9 +66,9 @@ struct amber_marker_view;
 enum amber_rc amber_marker_view_new(struct amber_marker_view **out, struct amber_err *err)
     AMBER_MUST_CHECK;
 void amber_marker_view_free(struct amber_marker_view *v); /* NULL allowed */
-/* listed: the store as amber_elsewhere_list has just listed it, which spares another listing; NULL: it
- * wasn't. errors  as the store's list, get, stat; the view is then as before */
 struct amber_elsewhere;
+/* listed: what amber_elsewhere_list gave, for the sizes that it tells; NULL: none. Archives that aren't
+ * in it are looked up. errors  as the store's list, get, stat; the view is then as before */
 enum amber_rc amber_marker_view_look(struct amber_marker_view *v, const struct amber_context *ctx,
                                      const struct amber_elsewhere *listed, bool *out_changed,
                                      struct amber_err *err) AMBER_MUST_CHECK;

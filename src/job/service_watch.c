@@ -20,8 +20,7 @@
 #define WATCH_WAIT_MS 30000 /* the tree is loaded anew at least this often */
 #define RECONNECT_FIRST_MS 500
 #define LIST_REMOTE_US INT64_C(600000000)
-#define LIST_LOCAL_US INT64_C(30000000) /* a local store is listed, though no folder has changed,  \
-                                         */
+#define LIST_LOCAL_US INT64_C(30000000) /* a local store, though no folder has changed, */
 #define LIST_SHARE 200                  /* or so that it takes one part in so many of the time */
 #define RECONNECT_MAX_MS 30000
 #define MARKERS_WAIT_MS 3000 /* without a database: how often the commit markers are listed, */
