@@ -363,6 +363,11 @@ static void remedy(const struct s3_store *st, const struct s3_call *c, const str
                  st->target.region);
     } else if (strcmp(f->code, "NoSuchBucket") == 0) {
         snprintf(out, cap, ": make the bucket, or correct ARCHIVAL_PATH");
+    } else if (IS_ONE_OF(f->code, key) && says_how(c)) {
+        /* radosgw says so of the encryption's key too */
+        snprintf(out, cap,
+                 ": check ARCHIVAL_S3_ACCESS_KEY_ID and ARCHIVAL_S3_SECRET_ACCESS_KEY, and check "
+                 "ARCHIVAL_S3_SSE with its key and ARCHIVAL_S3_STORAGE_CLASS");
     } else if (IS_ONE_OF(f->code, key)) {
         snprintf(out, cap,
                  ": check ARCHIVAL_S3_ACCESS_KEY_ID and ARCHIVAL_S3_SECRET_ACCESS_KEY, "
