@@ -293,7 +293,7 @@ class WriteBench:
         return (self.transactions() - first) / (time.monotonic() - start)
 
     def loaded(self, settings):
-        """The load's rate beside a run, against its rate alone before it."""
+        """The load's rate beside a run, against its rate alone before and behind it."""
         self.fresh()
         self.server.sql(
             f"INSERT INTO {TABLE} SELECT i, gen_random_uuid(), i, 'set', '/recent', '{{\"a\": 1}}', "
@@ -305,13 +305,14 @@ class WriteBench:
                                  f"{self.top}/load.sql", "work"], env=ENV, cwd=self.top,
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            time.sleep(2)
-            alone = self.rate(lambda: time.sleep(5))
+            time.sleep(5)
+            before = self.rate(lambda: time.sleep(5))
             beside = self.rate(lambda: self.archive("zstd", settings))
+            behind = self.rate(lambda: time.sleep(5))
         finally:
             load.send_signal(signal.SIGTERM)
             load.wait()
-        return beside / alone
+        return 2 * beside / (before + behind)
 
     def politeness(self):
         kinds = {"default": {}, "10000 rows a second": {"ARCHIVAL_MAX_ROWS_PER_SECOND": "10000"},

@@ -36,6 +36,10 @@ struct amber_unit_config {
                                us longer. 0: none */
     bool take;              /* rows may be deleted while they are read, where helpers read too: what
                                others have of them is locked until COMMIT */
+    /* Called before each row that the unit's own connection takes from the server, exported or
+     * deleted; may wait, and the server waits with it. NULL: none. Not where helpers read. */
+    enum amber_rc (*breathe)(void *arg, struct amber_err *err);
+    void *breathe_arg;
     bool drop_partitions;   /* whole partitions are detached and dropped where that is safe */
     bool check_sizes;       /* an export failed with LIMIT: let families with a row whose COPY text
                                may exceed AMBER_ROW_BYTES_MAX stay, and count them */
@@ -126,9 +130,15 @@ enum amber_rc amber_unit_waiters(struct amber_pg *pg, const int *pids, size_t n_
                                  struct amber_waiter *out, size_t max, size_t *out_n,
                                  struct amber_err *err) AMBER_MUST_CHECK;
 
+/* Whether another program's session is in a transaction in which something was done within the last
+ * second, in any of the server's databases. pg is a connection of its own. errors DB, NET, CANCELED */
+enum amber_rc amber_unit_others(struct amber_pg *pg, bool *out,
+                                struct amber_err *err) AMBER_MUST_CHECK;
+
 /* VACUUM (ANALYZE) of the leaves that units of this loaded family deleted from since the last call
- * (autocommit, after the commit). Those that somebody else has locked are left out. */
-enum amber_rc amber_unit_vacuum(struct amber_pg *pg, const struct amber_family *f,
+ * (autocommit, after the commit). Those that somebody else has locked are left out. gently: with the
+ * pauses that autovacuum makes. */
+enum amber_rc amber_unit_vacuum(struct amber_pg *pg, const struct amber_family *f, bool gently,
                                 struct amber_err *err) AMBER_MUST_CHECK;
 
 #endif

@@ -63,6 +63,8 @@ static struct amber_unit_config unit_config(const struct archiver *a, int64_t fr
         .max_rows = a->max_rows,
         .lock_wait_ms = LOCK_WAIT_MS,
         .take = !a->pace.rows_per_second,
+        .breathe = amber_archiver_breathe,
+        .breathe_arg = (void *)(uintptr_t)a,
         .drop_partitions = a->job->drop_partitions,
     };
 }
@@ -423,7 +425,9 @@ enum amber_rc amber_archive_job(const struct amber_context *ctx, const struct am
         struct amber_err late = AMBER_ERR_INIT;
         amber_archiver_phase(&a, AMBER_PHASE_VACUUM);
         /* No connection: it was lost between two units, and VACUUM is the least of it. */
-        if (a.pg && !amber_cancel_is_set(opt->cancel) && amber_unit_vacuum(a.pg, &a.family, &late))
+        bool gently = amber_guard_busy(a.guard);
+        if (a.pg && !amber_cancel_is_set(opt->cancel) &&
+            amber_unit_vacuum(a.pg, &a.family, gently, &late))
             amber_warn("job %s: VACUUM (ANALYZE) after the run failed: %s", job->name, late.text);
     }
     if (!opt->plan)

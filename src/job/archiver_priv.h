@@ -25,6 +25,8 @@ struct archiver {
     struct amber_pool *pool;     /* for blocks */
     struct amber_pool *own_pool; /* owned; NULL: pool is the context's */
     struct amber_pace pace;
+    struct amber_share share;
+    bool said_busy; /* that others are at work */
     uint64_t unit_rows;          /* root rows of the last attempt */
     struct amber_store_identity id;
     struct amber_family family;
@@ -47,6 +49,12 @@ void amber_archiver_phase(struct archiver *a, enum amber_phase phase);
 /* Whether the run was stopped and the server didn't even answer that: it isn't asked again, so that
  * the daemon ends in time; the next start settles what is left. */
 bool amber_archiver_deaf(const struct archiver *a);
+/* throttle.c */
+/* A row is about to go on: no more of them a second than the user wants. errors CANCELED */
+enum amber_rc amber_archiver_keep_pace(struct archiver *a, struct amber_err *err) AMBER_MUST_CHECK;
+/* struct amber_unit_config's breathe of a polite run, with the archiver: a part of the time only,
+ * while others are at work. errors CANCELED */
+enum amber_rc amber_archiver_breathe(void *archiver, struct amber_err *err) AMBER_MUST_CHECK;
 /* Add what stayed in this unit to the result. */
 void amber_archiver_count_stayed(struct archiver *a, const struct amber_unit *unit);
 /*

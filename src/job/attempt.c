@@ -129,24 +129,12 @@ static enum amber_rc open_piece(struct attempt *t, struct amber_err *err)
     return amber_writer_open(&cfg, &p->writer, err);
 }
 
-/* No more rows a second than the user wants; PostgreSQL waits as well then. */
-static enum amber_rc keep_pace(struct archiver *a, struct amber_err *err)
-{
-    if (!a->pace.rows_per_second)
-        return AMBER_OK;
-    int64_t us = amber_pace_row(&a->pace, amber_mono_us());
-    struct pollfd p = {.fd = a->cancel->fd, .events = POLLIN};
-    if (us > 0)
-        (void)poll(&p, 1, (int)(us / 1000));
-    return amber_cancel_check(a->cancel, err);
-}
-
 static enum amber_rc export_row(void *arg, char *line, size_t skip, size_t len,
                                 struct amber_err *err)
 {
     struct attempt *t = arg;
     struct piece *p = &t->pieces[t->table];
-    enum amber_rc rc = keep_pace(t->a, err);
+    enum amber_rc rc = amber_archiver_keep_pace(t->a, err);
     if (!rc && !p->writer)
         rc = open_piece(t, err);
     if (rc) {

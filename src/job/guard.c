@@ -1,5 +1,5 @@
 /*
- * guard.c - the thread that looks for sessions that wait for a unit.
+ * guard.c - the thread that looks for sessions that wait for a unit, and for those that just work.
  *
  * The lock guards everything below it. The connection is the thread's own; if it can't be had the run
  * goes on unwatched, which is said once.
@@ -9,12 +9,14 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "amber/calendar.h"
 #include "amber/log.h"
 
 #define LOOK_MS 250
+#define BUSY_US INT64_C(2000000) /* since somebody was seen at work */
 #define WAITERS_MAX 32
 
 struct seen {
@@ -32,7 +34,9 @@ struct amber_guard {
     struct amber_pg *pg;
     struct seen seen[WAITERS_MAX];
     size_t n_seen;
+    int64_t busy_until_us;
     bool warned;
+    atomic_bool busy;
     pthread_mutex_t lock;
     bool watching;
     int pids[AMBER_GUARD_PIDS_MAX];
@@ -61,12 +65,40 @@ static const struct amber_waiter *note_waiters(struct amber_guard *g,
     return late;
 }
 
+static enum amber_rc look_for_waiters(struct amber_guard *g, const int *pids, size_t n_pids,
+                                      char *late, size_t late_len, struct amber_err *err)
+{
+    struct amber_waiter waiters[WAITERS_MAX];
+    size_t n = 0;
+    enum amber_rc rc = amber_unit_waiters(g->pg, pids, n_pids, waiters, WAITERS_MAX, &n, err);
+
+    if (rc)
+        return rc;
+    const struct amber_waiter *w = note_waiters(g, waiters, n);
+    if (w)
+        snprintf(late, late_len, "%s", w->what);
+    return AMBER_OK;
+}
+
+/* Of a polite run. */
+static enum amber_rc look_for_work(struct amber_guard *g, struct amber_err *err)
+{
+    bool others = false;
+    enum amber_rc rc = AMBER_OK;
+
+    if (g->ctx->export_connections <= 1)
+        rc = amber_unit_others(g->pg, &others, err);
+    int64_t us = amber_mono_us();
+    if (others)
+        g->busy_until_us = us + BUSY_US;
+    atomic_store(&g->busy, us < g->busy_until_us);
+    return rc;
+}
+
 /* One look. The pids were copied: no lock is held while the server is asked. */
 static enum amber_rc look(struct amber_guard *g, const int *pids, size_t n_pids, char *late,
                           size_t late_len, struct amber_err *err)
 {
-    struct amber_waiter waiters[WAITERS_MAX];
-    size_t n = 0;
     enum amber_rc rc = AMBER_OK;
 
     if (g->pg && !amber_pg_alive(g->pg))
@@ -74,13 +106,8 @@ static enum amber_rc look(struct amber_guard *g, const int *pids, size_t n_pids,
     if (!g->pg)
         rc = amber_context_connect(g->ctx, "watch", &g->stop, &g->pg, err);
     if (!rc)
-        rc = amber_unit_waiters(g->pg, pids, n_pids, waiters, WAITERS_MAX, &n, err);
-    if (rc)
-        return rc;
-    const struct amber_waiter *w = note_waiters(g, waiters, n);
-    if (w)
-        snprintf(late, late_len, "%s", w->what);
-    return AMBER_OK;
+        rc = look_for_work(g, err);
+    return rc || n_pids == 0 ? rc : look_for_waiters(g, pids, n_pids, late, late_len, err);
 }
 
 static void look_once(struct amber_guard *g)
@@ -90,17 +117,15 @@ static void look_once(struct amber_guard *g)
     char late[sizeof(g->gave_way)] = "";
 
     pthread_mutex_lock(&g->lock);
-    bool watching = g->watching && !g->gave_way[0];
-    size_t n = g->n_pids;
+    size_t n = g->watching && !g->gave_way[0] ? g->n_pids : 0;
     memcpy(pids, g->pids, n * sizeof(*pids));
     pthread_mutex_unlock(&g->lock);
-    if (!watching) {
+    if (n == 0)
         g->n_seen = 0;
-        return;
-    }
     if (look(g, pids, n, late, sizeof(late), &err) && !g->warned && !amber_cancel_is_set(&g->stop)) {
         g->warned = true;
-        amber_warn("nobody looks for sessions that wait for this run's locks: %s", err.text);
+        amber_warn("nobody looks for sessions that wait for this run's locks, or work beside it: %s",
+                   err.text);
     }
     pthread_mutex_lock(&g->lock);
     if (g->watching && late[0]) {
@@ -221,4 +246,9 @@ bool amber_guard_gave_way(struct amber_guard *g, char *out_what, size_t len)
     }
     pthread_mutex_unlock(&g->lock);
     return gave;
+}
+
+bool amber_guard_busy(const struct amber_guard *g)
+{
+    return atomic_load(&g->busy);
 }

@@ -1,5 +1,5 @@
 /*
- * guard_priv.h - a unit gives way to those who wait for its locks.
+ * guard_priv.h - a unit gives way to those who wait for its locks, and knows whether others work.
  *
  * A thread beside the run. It passes the run's own cancel flag on to the one that the run's
  * connections heed, and while it is armed sets that flag as well when a session has waited for a lock
@@ -30,6 +30,9 @@ const struct amber_cancel *amber_guard_cancel(const struct amber_guard *g);
 void amber_guard_watch(struct amber_guard *g, const int *pids, size_t n);
 /* Stop watching; afterwards the guard itself sets the flag no more. */
 void amber_guard_rest(struct amber_guard *g);
+/* Whether another program's session worked in the database within the last two seconds; always false
+ * where the run isn't polite. thread any */
+bool amber_guard_busy(const struct amber_guard *g);
 /* Whether the flag was set for somebody who waited, and what for; the flag is clear again then,
  * unless parent is set. thread while nobody else heeds the flag, and the guard rests. */
 bool amber_guard_gave_way(struct amber_guard *g, char *out_what, size_t len);

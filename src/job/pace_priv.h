@@ -1,5 +1,5 @@
 /*
- * pace_priv.h - not more than so many rows a second.
+ * pace_priv.h - not more than so many rows a second, and not all of the time.
  */
 #ifndef AMBER_PACE_PRIV_H
 #define AMBER_PACE_PRIV_H
@@ -19,5 +19,16 @@ struct amber_pace {
  * is made up for.
  */
 int64_t amber_pace_row(struct amber_pace *p, int64_t now_us);
+
+/* The second limit; all zero to start with, and again where it doesn't hold for a while. */
+struct amber_share {
+    int64_t since_us; /* when work began */
+};
+
+/*
+ * At now_us, amid work: for how many microseconds to rest first, which is four times what the work
+ * took, a second at most. Short pieces, so that nobody beside waits long for his turn.
+ */
+int64_t amber_share_rest(struct amber_share *s, int64_t now_us);
 
 #endif

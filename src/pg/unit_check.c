@@ -107,11 +107,11 @@ enum amber_rc amber_unit_check(struct amber_unit *u, struct amber_err *err)
     return rc;
 }
 
-enum amber_rc amber_unit_vacuum(struct amber_pg *pg, const struct amber_family *f,
+enum amber_rc amber_unit_vacuum(struct amber_pg *pg, const struct amber_family *f, bool gently,
                                 struct amber_err *err)
 {
     struct amber_family_priv *p = amber_family_priv(f);
-    enum amber_rc rc = AMBER_OK;
+    enum amber_rc rc = gently ? amber_pg_exec(pg, err, "SET vacuum_cost_delay = '2ms'") : AMBER_OK;
 
     for (size_t i = 0; rc == AMBER_OK && i < p->n_by_oid; i++) {
         const struct amber_leaf_ref *ref = &p->by_oid[i];

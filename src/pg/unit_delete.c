@@ -88,7 +88,7 @@ static enum amber_rc take_identities(struct deletion *d, const char *sql, bool d
     while (rc == AMBER_OK) {
         char *data = NULL;
         size_t len = 0;
-        rc = amber_pg_copy_next(pg, &data, &len, err);
+        rc = amber_unit_copy_next(d->u, &data, &len, err);
         if (rc != AMBER_OK || !data)
             break;
         rc = take_message(d, data, len, deleted, err);

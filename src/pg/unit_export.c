@@ -99,6 +99,16 @@ void amber_unit_copy_sql(struct amber_sqltext *sql, const struct amber_unit *u, 
     amber_sqltext_add(sql, ") TO STDOUT (FORMAT text)");
 }
 
+enum amber_rc amber_unit_copy_next(struct amber_unit *u, char **out_line, size_t *out_len,
+                                   struct amber_err *err)
+{
+    if (u->cfg.breathe && u->cfg.breathe(u->cfg.breathe_arg, err)) {
+        amber_pg_settle(u->cfg.pg); /* the rest of the COPY is of no use */
+        return err->code;
+    }
+    return amber_pg_copy_next(u->cfg.pg, out_line, out_len, err);
+}
+
 /* The whole leaf by the unit's own connection. */
 static enum amber_rc export_serial(struct amber_unit *u, size_t table,
                                    const struct amber_leaf *leaf, amber_unit_row_fn row, void *arg,
@@ -116,7 +126,7 @@ static enum amber_rc export_serial(struct amber_unit *u, size_t table,
     for (;;) {
         char *line = NULL;
         size_t len = 0, skip = 0;
-        rc = amber_pg_copy_next(u->cfg.pg, &line, &len, err);
+        rc = amber_unit_copy_next(u, &line, &len, err);
         if (rc != AMBER_OK)
             return amber_unit_export_failed(leaf, err);
         if (!line)

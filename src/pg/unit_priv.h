@@ -89,7 +89,10 @@ enum amber_rc amber_unit_find_stay(struct amber_unit *u, struct amber_err *err) 
 /* unit_check.c: remember the transaction's statistics. */
 enum amber_rc amber_unit_remember(struct amber_unit *u, struct amber_err *err) AMBER_MUST_CHECK;
 
-/* unit_export.c, for unit_lanes.c */
+/* unit_export.c, for the others: the next row of the COPY on the unit's own connection, once
+ * cfg.breathe lets it. As amber_pg_copy_next. */
+enum amber_rc amber_unit_copy_next(struct amber_unit *u, char **out_line, size_t *out_len,
+                                   struct amber_err *err) AMBER_MUST_CHECK;
 /* The COPY of a leaf; range: "" or a condition with "AND " behind it; take: the rows are deleted. */
 void amber_unit_copy_sql(struct amber_sqltext *sql, const struct amber_unit *u, size_t table,
                          const struct amber_leaf *leaf, const char *range, bool take);

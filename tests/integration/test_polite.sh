@@ -9,7 +9,7 @@ here=$(cd "$(dirname "$0")" && pwd -P)
 job=''
 at_exit '[ -z "$job" ] || kill -KILL "$job" 2>/dev/null'
 job_start() {
-    "$AMBERFS" archive ev --env-file "$ENVFILE" >"$T/job.out" 2>&1 &
+    "$AMBERFS" archive ev --verbose --env-file "$ENVFILE" >"$T/job.out" 2>&1 &
     job=$!
 }
 job_end() {
@@ -183,6 +183,46 @@ test_unit_gives_way_to_who_waits_for_a_row() {
     next_run_completes "after giving way"
 }
 
+# While a session works, a polite run takes a part of the time and says so, its VACUUM pauses too; a
+# fast one and one that is alone don't. The run goes on once the guard has looked.
+looked() {
+    [ -n "$(sql "select 1 from pg_stat_activity where application_name = 'amberfs: watch'
+                 and state = 'idle' and query like '%pg_locks%'")" ]
+}
+at_work() { [ -n "$(sql "select 1 from pg_stat_activity where application_name = 'app' and state = 'active'")" ]; }
+test_run_leaves_time_to_who_works() {
+    local n app want before
+    sql "alter role postgres set log_statement = 'all'"
+    while read -r n app want; do
+        fresh "ARCHIVAL_EXPORT_CONNECTIONS=$n" || return
+        before=$(grep -c 'SET vacuum_cost_delay' "$T/pg/server.log")
+        if [ "$app" = works ]; then
+            PGAPPNAME=app sql "select pg_sleep(86400)" 2>/dev/null &
+            wait_until at_work || return
+            step_begin
+            AMBER_FAILPOINT=export-leaf=pause job_start
+            step_wait
+            wait_until looked || return
+            step_go
+        else
+            job_start
+        fi
+        job_end
+        step_end
+        assert_eq "status of the run; $(tail -1 "$T/job.out")" 0 $status
+        assert_eq "$n connections, another session $app: said" "$want" \
+            "$(grep -c 'other sessions are at work' "$T/job.out")"
+        assert_eq "$n connections, another session $app: gentle VACUUM" "$want" \
+            $(($(grep -c 'SET vacuum_cost_delay' "$T/pg/server.log") - before))
+        sql "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'app'" >/dev/null
+        wait_until eval '! at_work' || return
+        each_row_once "$n connections, another session $app"
+    done <<<'1 works 1
+        1 away 0
+        3 works 0'
+    sql "alter role postgres reset log_statement"
+}
+
 pg_start
 make_small_job 5000
 # Rows of 1.9 kB: a heap that is worth several connections.
@@ -190,4 +230,5 @@ sql "alter table ev alter note set storage external; update ev set note = repeat
      truncate keep.ev; insert into keep.ev select * from ev order by id"
 tap_run test_more_connections_write_the_same_archives test_no_lock_is_beyond_row_exclusive \
     test_changes_meanwhile_are_archived_as_they_are test_unit_gives_way_to_who_waits \
-    test_unit_gives_way_to_who_waits_for_a_row test_rows_of_one_table_are_deleted_while_they_are_read
+    test_unit_gives_way_to_who_waits_for_a_row test_rows_of_one_table_are_deleted_while_they_are_read \
+    test_run_leaves_time_to_who_works

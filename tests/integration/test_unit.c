@@ -177,7 +177,7 @@ static void names_odd_three_levels_composite_key(void **state)
     assert_string_equal(e.lines[1], "10\ta\t1\t2030-01-01 00:00:00+00");
     assert_string_equal(e.lines[2], "10\t\\N\t\\N\n10\ttab\\tand\\nline\t{x,NULL}");
     fx_export_clear(&e);
-    fx_ok(amber_unit_vacuum(fx_pg, &f, &err), err);
+    fx_ok(amber_unit_vacuum(fx_pg, &f, false, &err), err);
     amber_family_clear(&f);
     assert_int_equal(fx_int("SELECT count(*) FROM \"Ap p\"\"s\".\"Röot 'x'\""), 2);
     assert_int_equal(fx_int("SELECT count(*) FROM \"Ap p\"\"s\".\"Child;--\""), 4);
@@ -468,7 +468,7 @@ static void rights_of_a_mere_deleter_suffice(void **state)
     struct amber_unit_config cfg = fx_config(&f, US(2024, 1, 1), US(2024, 2, 1));
     cfg.pg = fx_pg = deleter;
     assert_int_equal(partitions_after(&cfg, &e), 0);
-    fx_ok(amber_unit_vacuum(deleter, &f, &err), err);
+    fx_ok(amber_unit_vacuum(deleter, &f, false, &err), err);
     fx_pg = owner;
     assert_int_equal(e.tables[0].rows, 31);
     fx_export_clear(&e);

@@ -60,12 +60,43 @@ static void no_rate_never_waits(void **state)
         assert_int_equal(amber_pace_row(&p, 0), 0);
 }
 
+/* Work in steps of step us: pieces that are left alone until they are long enough, then rested from. */
+static void work_is_a_fifth_of_the_time(void **state)
+{
+    static const int64_t steps[] = {1, 17, 1000, 9999, 10000, 150000};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+        struct amber_share s = {0};
+        int64_t now = 123456789, work = 0, rest = 0;
+        while (work < 10 * SECOND_US) {
+            int64_t wait = amber_share_rest(&s, now);
+            assert_true(wait == 0 || wait >= 4 * 10000);
+            rest += wait;
+            now += wait + steps[i];
+            work += steps[i];
+        }
+        assert_in_range(rest, work * 4 - SECOND_US, work * 4);
+    }
+}
+
+static void long_wait_for_the_server_is_rested_from_for_a_second(void **state)
+{
+    struct amber_share s = {0};
+
+    (void)state;
+    assert_int_equal(amber_share_rest(&s, 1), 0);
+    assert_int_equal(amber_share_rest(&s, 60 * SECOND_US), SECOND_US);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_of_seconds_are_the_rate),
         cmocka_unit_test(pause_isnt_made_up_for),
         cmocka_unit_test(no_rate_never_waits),
+        cmocka_unit_test(work_is_a_fifth_of_the_time),
+        cmocka_unit_test(long_wait_for_the_server_is_rested_from_for_a_second),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

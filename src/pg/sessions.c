@@ -1,5 +1,5 @@
 /*
- * waiters.c - who waits for locks that we hold.
+ * sessions.c - the database's other sessions: who waits for locks that we hold, who is at work.
  */
 #include "unit_priv.h"
 
@@ -66,4 +66,24 @@ enum amber_rc amber_unit_waiters(struct amber_pg *pg, const int *pids, size_t n_
                  amber_res_get(r, i, 2));
     }
     return AMBER_OK;
+}
+
+enum amber_rc amber_unit_others(struct amber_pg *pg, bool *out, struct amber_err *err)
+{
+    struct amber_res *r AMBER_CLEANUP(amber_res_free_p) = NULL;
+    /* Whoever works holds the lock on his virtual transaction, which everybody may see; a session's
+     * state is seen by its own role and by those who may monitor. */
+    enum amber_rc rc = amber_pg_query(
+        pg, &r, err,
+        "SELECT EXISTS (SELECT FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)"
+        " WHERE l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND l.granted"
+        " AND l.pid <> pg_backend_pid() AND coalesce(a.application_name, '') NOT LIKE 'amberfs: %'"
+        " AND coalesce(a.backend_type, 'client backend') = 'client backend'"
+        " AND (a.state IS NULL OR a.state NOT LIKE 'idle%'"
+        " OR a.state_change > clock_timestamp() - interval '1 second'))",
+        0, NULL);
+
+    if (rc == AMBER_OK)
+        *out = amber_res_bool(r, 0, 0);
+    return rc;
 }
