@@ -67,10 +67,13 @@ enum amber_rc amber_marker_view_new(struct amber_marker_view **out, struct amber
     AMBER_MUST_CHECK;
 void amber_marker_view_free(struct amber_marker_view *v); /* NULL allowed */
 struct amber_elsewhere;
-/* listed: what amber_elsewhere_list gave, for the sizes that it tells; NULL: none. Archives that aren't
- * in it are looked up. errors  as the store's list, get, stat; the view is then as before */
+/* Gives what the store lists, its own; called once, on a thread of its own where that saves time. */
+typedef enum amber_rc (*amber_listing_fn)(void *arg, const struct amber_elsewhere **out,
+                                          struct amber_err *err);
+/* list: is made while the markers are read, for the sizes that it tells; NULL: none. Archives that it
+ * hasn't are looked up. errors  as the store's list, get, stat, and list's; the view is as before */
 enum amber_rc amber_marker_view_look(struct amber_marker_view *v, const struct amber_context *ctx,
-                                     const struct amber_elsewhere *listed, bool *out_changed,
+                                     amber_listing_fn list, void *list_arg, bool *out_changed,
                                      struct amber_err *err) AMBER_MUST_CHECK;
 enum amber_rc amber_marker_view_entries(const struct amber_marker_view *v,
                                         struct amber_entry_list *out, struct amber_err *err)
@@ -90,8 +93,9 @@ enum amber_rc amber_documents_check(const struct amber_context *ctx,
 /*
  * Files of other programs: what the store lists minus what amberfs wrote.
  *
- * List the store first and read the catalog or the markers afterwards, so that whatever amberfs had
- * written by then is known as its own. Names that begin with a dot, in any folder, are left out.
+ * List the store first and read the catalog afterwards, so that whatever amberfs had written by then
+ * is known as its own. The markers may be read meanwhile: what they don't tell yet has a manifest, which
+ * is looked for last. Names that begin with a dot, in any folder, are left out.
  */
 struct amber_stored {
     char *key; /* owned */

@@ -6,11 +6,10 @@
  */
 #include <inttypes.h>
 
-#include "amber/manifest.h"
 #include "document_priv.h"
+#include "marker_priv.h"
 #include "source_priv.h"
 
-#define MARKER_FORMAT "amberfs-commit"
 #define MARKER_BYTES_MAX (16U * 1024U * 1024U)
 
 void amber_marker_clear(struct amber_marker *m)
@@ -72,11 +71,29 @@ static enum amber_rc encode(const struct amber_marker *m, struct amber_buf *out,
     return rc ? rc : amber_buf_puts(out, "]\n}\n", err);
 }
 
-static enum amber_rc parse_entry(const struct doc_node *n, const struct amber_marker *m,
-                                 struct amber_marker_entry *out, struct amber_err *err)
+enum amber_rc amber_marker_entry_check(const struct amber_marker *m, size_t i,
+                                       struct amber_err *err)
 {
-    struct amber_err why = AMBER_ERR_INIT;
+    const struct amber_marker_entry *e = &m->entries[i];
     struct amber_manifest_name name;
+    enum amber_rc rc = amber_key_check(e->manifest_key, err);
+
+    if (!rc)
+        rc = amber_manifest_key_parse(e->manifest_key, &name, err);
+    if (rc)
+        return err->code = AMBER_E_CORRUPT;
+    if (strcmp(name.run_id, m->run_id) != 0)
+        return amber_fail(err, AMBER_E_CORRUPT, "is of run %s, not of %s", name.run_id, m->run_id);
+    if (i > 0 && compare_keys(&e[-1], e) >= 0)
+        return amber_fail(err, AMBER_E_CORRUPT, "is not behind the one before it");
+    return AMBER_OK;
+}
+
+static enum amber_rc parse_entry(const struct doc_node *n, const struct amber_marker *m, size_t i,
+                                 struct amber_err *err)
+{
+    struct amber_marker_entry *out = &m->entries[i];
+    struct amber_err why = AMBER_ERR_INIT;
     struct doc_node key;
     enum amber_rc rc = amber_doc_string(n, "manifest", &out->manifest_key, err);
 
@@ -86,44 +103,47 @@ static enum amber_rc parse_entry(const struct doc_node *n, const struct amber_ma
         rc = amber_doc_digest(n, "stored_digest", &out->stored, err);
     if (!rc)
         rc = amber_doc_get(n, "manifest", JSON_STRING, &key, err);
-    if (rc)
-        return rc;
-    if (amber_key_check(out->manifest_key, &why) ||
-        amber_manifest_key_parse(out->manifest_key, &name, &why))
-        return amber_doc_fail(&key, err, AMBER_E_CORRUPT, "%s", why.text);
-    if (strcmp(name.run_id, m->run_id) != 0)
-        return amber_doc_fail(&key, err, AMBER_E_CORRUPT, "is of run %s, not of %s", name.run_id,
-                              m->run_id);
-    return AMBER_OK;
+    if (!rc && amber_marker_entry_check(m, i, &why))
+        rc = amber_doc_fail(&key, err, AMBER_E_CORRUPT, "%s", why.text);
+    return rc;
 }
 
-static enum amber_rc parse(const char *text, size_t len, struct amber_marker *out,
-                           struct amber_err *err)
+enum amber_rc amber_marker_parse(const char *text, size_t len, struct amber_marker *out,
+                                 struct amber_err *err)
 {
+    AMBER_CLEANUP(amber_marker_clear) struct amber_marker m = {0};
     AMBER_CLEANUP(amber_doc_free) json_t *doc = NULL;
     struct doc_node root, list, n;
     bool write_unknown; /* a marker is never changed, so this bars nothing */
     enum amber_rc rc = amber_doc_open(text, len, MARKER_FORMAT, &doc, &root, &write_unknown, err);
 
     if (!rc)
-        rc = amber_doc_uuid(&root, "run_id", out->run_id, err);
+        rc = amber_doc_uuid(&root, "run_id", m.run_id, err);
     if (!rc)
-        rc = amber_doc_string(&root, "job", &out->job, err);
+        rc = amber_doc_string(&root, "job", &m.job, err);
     if (!rc)
-        rc = amber_doc_time(&root, "committed", &out->committed_us, err);
+        rc = amber_doc_time(&root, "committed", &m.committed_us, err);
     if (!rc)
         rc = amber_doc_get(&root, "archives", JSON_ARRAY, &list, err);
     if (!rc)
-        rc = amber_calloc(json_array_size(list.value), sizeof(*out->entries), &out->entries, err);
+        rc = amber_calloc(json_array_size(list.value), sizeof(*m.entries), &m.entries, err);
     for (size_t i = 0; !rc && i < json_array_size(list.value); i++) {
-        out->n_entries = i + 1;
+        m.n_entries = i + 1;
         rc = amber_doc_item(&list, i, JSON_OBJECT, &n, err);
         if (!rc)
-            rc = parse_entry(&n, out, &out->entries[i], err);
-        if (!rc && i > 0 && compare_keys(&out->entries[i - 1], &out->entries[i]) >= 0)
-            rc = amber_doc_fail(&n, err, AMBER_E_CORRUPT, "is not behind the one before it");
+            rc = parse_entry(&n, &m, i, err);
     }
-    return rc;
+    if (rc)
+        return rc;
+    *out = m;
+    m = (struct amber_marker){0};
+    return AMBER_OK;
+}
+
+static enum amber_rc read_marker(const char *text, size_t len, struct amber_marker *out,
+                                 struct amber_err *err)
+{
+    return amber_marker_scan(text, len, out) ? AMBER_OK : amber_marker_parse(text, len, out, err);
 }
 
 static enum amber_rc marker_key(const char *run_id, char **out, struct amber_err *err)
@@ -149,7 +169,7 @@ static enum amber_rc get_from_copy(void *arg, unsigned copy, struct amber_store 
 
     if (rc)
         return rc;
-    rc = parse(text.data ? text.data : "", text.len, &m, err);
+    rc = read_marker(text.data ? text.data : "", text.len, &m, err);
     if (!rc && strcmp(m.run_id, w->run_id) != 0)
         rc = amber_fail(err, AMBER_E_CORRUPT, "run_id: is %s, not what the name says", m.run_id);
     if (rc) {
@@ -205,7 +225,7 @@ enum amber_rc amber_marker_put(struct amber_store *st, const struct amber_marker
     if (!rc)
         rc = encode(m, &text, err);
     if (!rc)
-        rc = parse(text.data, text.len, &found, err);
+        rc = amber_marker_parse(text.data, text.len, &found, err);
     if (rc) {
         amber_wrap(err, "commit marker of run %s", m->run_id);
         return rc;

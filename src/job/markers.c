@@ -5,7 +5,8 @@
  * where the store has folders, only if that of the markers has changed.
  *
  *   commits, sorted by run --+-- known: its marker moves from the old runs to the new ones
- *                            `-- new:   1. the marker, several at a time: rows, raw size, digest
+ *                            `-- new:   1. the marker, several at a time: rows, raw size, digest;
+ *                                          meanwhile the caller lists the store, if it wants to
  *                                       2. stored sizes, and what is missing: by the caller's
  * listing of the store if it has one; of the others by a stat for each of a few, else by listing
  * their top folders, which tells a thousand sizes in the time of one stat
@@ -36,9 +37,12 @@ struct amber_marker_view {
     uint64_t mark; /* of the commits' folder before it was listed */
 };
 
-/* A look under way: readers take the next run each. */
+/* A look under way: readers take the next run each, and one lists the store. */
 struct look {
     const struct amber_context *ctx;
+    amber_listing_fn list; /* NULL: none */
+    void *list_arg;
+    const struct amber_elsewhere *listed; /* what it gave */
     struct marker_run *runs;
     size_t n, next; /* atomic */
     pthread_mutex_t mutex;
@@ -99,20 +103,32 @@ static enum amber_rc read_run(const struct amber_context *ctx, struct marker_run
     return rc;
 }
 
+static void fail_look(struct look *l, const struct amber_err *err)
+{
+    pthread_mutex_lock(&l->mutex);
+    if (!l->fault.code)
+        l->fault = *err;
+    pthread_mutex_unlock(&l->mutex);
+    __atomic_store_n(&l->next, l->n, __ATOMIC_RELAXED); /* the others stop too */
+}
+
 static void look_run(struct amber_task *task)
 {
     struct look *l = ((struct look_task *)task)->look;
     size_t i;
     while ((i = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED)) < l->n) {
         struct amber_err err = AMBER_ERR_INIT;
-        if (l->runs[i].read || !read_run(l->ctx, &l->runs[i], &err))
-            continue;
-        pthread_mutex_lock(&l->mutex);
-        if (!l->fault.code)
-            l->fault = err;
-        pthread_mutex_unlock(&l->mutex);
-        __atomic_store_n(&l->next, l->n, __ATOMIC_RELAXED); /* the others stop too */
+        if (!l->runs[i].read && read_run(l->ctx, &l->runs[i], &err))
+            fail_look(l, &err);
     }
+}
+
+static void look_list(struct amber_task *task)
+{
+    struct look *l = ((struct look_task *)task)->look;
+    struct amber_err err = AMBER_ERR_INIT;
+    if (l->list(l->list_arg, &l->listed, &err))
+        fail_look(l, &err);
 }
 
 static enum amber_rc read_new(struct look *l, size_t n_new, struct amber_err *err)
@@ -122,11 +138,13 @@ static enum amber_rc read_new(struct look *l, size_t n_new, struct amber_err *er
         n = READERS;
     if (n > n_new)
         n = (unsigned)n_new;
-    struct look_task tasks[READERS];
+    struct look_task tasks[READERS + 1];
     for (unsigned i = 0; i < n; i++)
         tasks[i] = (struct look_task){.task = {.run = look_run}, .look = l};
+    if (l->list)
+        tasks[n++] = (struct look_task){.task = {.run = look_list}, .look = l};
     if (n == 1) {
-        look_run(&tasks[0].task);
+        tasks[0].task.run(&tasks[0].task);
     } else if (n > 1) {
         struct amber_pool *pool;
         enum amber_rc rc = amber_pool_new(n, &pool, err);
@@ -258,13 +276,12 @@ static void size_listed(const struct amber_elsewhere *listed, struct unsized_lis
     u->n = left;
 }
 
-static enum amber_rc size_new(const struct look *l, const struct amber_elsewhere *listed,
-                              struct amber_err *err)
+static enum amber_rc size_new(const struct look *l, struct amber_err *err)
 {
     struct unsized_list u = {0};
     enum amber_rc rc = find_unsized(l, &u, err);
-    if (!rc && listed)
-        size_listed(listed, &u);
+    if (!rc && l->listed)
+        size_listed(l->listed, &u);
     for (size_t i = 0; !rc && i < u.n;)
         rc = size_some(l, &u, &i, err);
     for (size_t i = 0; !rc && i < u.n; i++) {
@@ -309,16 +326,17 @@ static void move_known(struct amber_marker_view *v, struct marker_run *runs, siz
 }
 
 enum amber_rc amber_marker_view_look(struct amber_marker_view *v, const struct amber_context *ctx,
-                                     const struct amber_elsewhere *listed, bool *out_changed,
+                                     amber_listing_fn list, void *list_arg, bool *out_changed,
                                      struct amber_err *err)
 {
     struct amber_commits commits;
-    struct look l = {.ctx = ctx, .mutex = PTHREAD_MUTEX_INITIALIZER};
+    struct look l = {
+        .ctx = ctx, .list = list, .list_arg = list_arg, .mutex = PTHREAD_MUTEX_INITIALIZER};
     size_t n_new = 0;
     uint64_t mark = amber_store_folder_mark(ctx->store, AMBER_COMMITS_DIR);
     *out_changed = false;
     if (mark && mark == v->mark)
-        return AMBER_OK;
+        return list ? list(list_arg, &l.listed, err) : AMBER_OK;
     enum amber_rc rc = amber_commits_load(ctx->store, &commits, err);
     if (rc)
         return rc;
@@ -334,7 +352,7 @@ enum amber_rc amber_marker_view_look(struct amber_marker_view *v, const struct a
         n_new += !l.runs[i].read;
     rc = read_new(&l, n_new, err);
     if (!rc)
-        rc = size_new(&l, listed, err);
+        rc = size_new(&l, err);
     if (rc) {
         move_known(v, l.runs, l.n, true);
         runs_free(l.runs, l.n);
@@ -402,7 +420,7 @@ enum amber_rc amber_entries_from_markers(const struct amber_context *ctx,
 {
     struct amber_marker_view v = {0};
     bool changed;
-    enum amber_rc rc = amber_marker_view_look(&v, ctx, NULL, &changed, err);
+    enum amber_rc rc = amber_marker_view_look(&v, ctx, NULL, NULL, &changed, err);
     if (!rc)
         rc = amber_marker_view_entries(&v, out, err);
     runs_free(v.runs, v.n);

@@ -262,30 +262,43 @@ static enum amber_rc recover_all(struct amber_service *s, struct amber_pg *pg,
     return AMBER_OK;
 }
 
+struct watcher_list {
+    struct amber_service *s;
+    struct amber_elsewhere listed;
+};
+
+/* The watcher waits for this meanwhile. */
+static enum amber_rc list_for_watcher(void *arg, const struct amber_elsewhere **out,
+                                      struct amber_err *err)
+{
+    struct watcher_list *w = arg;
+    *out = &w->listed;
+    return list_store(w->s, true, &w->listed, err);
+}
+
 /* The tree as the store alone tells it, unless it has been made from what there is. */
 static enum amber_rc refresh_from_markers(struct amber_service *s, struct amber_err *err)
 {
-    struct amber_elsewhere elsewhere = {0};
+    struct watcher_list w = {.s = s};
     struct amber_entry_list l = {0};
     uint64_t begun = begin_refresh(s);
     bool changed = false, more = false;
     enum amber_rc rc = AMBER_OK;
     if (s->markers && !list_is_due(s)) {
-        rc = amber_marker_view_look(s->markers, s->ctx, NULL, &changed, err);
+        rc = amber_marker_view_look(s->markers, s->ctx, NULL, NULL, &changed, err);
         if (rc || !changed)
             return rc;
     }
-    rc = list_store(s, true, &elsewhere, err);
-    if (!rc && !s->markers)
+    if (!s->markers)
         rc = amber_marker_view_new(&s->markers, err);
     if (!rc)
-        rc = amber_marker_view_look(s->markers, s->ctx, &elsewhere, &more, err);
+        rc = amber_marker_view_look(s->markers, s->ctx, list_for_watcher, &w, &more, err);
     changed = changed || more;
-    uint64_t digest = amber_elsewhere_digest(&elsewhere);
+    uint64_t digest = amber_elsewhere_digest(&w.listed);
     if (!rc && (changed || digest != s->elsewhere)) {
         rc = amber_marker_view_entries(s->markers, &l, err);
         if (!rc)
-            rc = amber_elsewhere_add(s->ctx, NULL, NULL, &elsewhere, &l, err);
+            rc = amber_elsewhere_add(s->ctx, NULL, NULL, &w.listed, &l, err);
         if (!rc)
             rc = apply_entries(s, begun, &l, err);
         if (!rc) {
@@ -296,7 +309,7 @@ static enum amber_rc refresh_from_markers(struct amber_service *s, struct amber_
         }
     }
     amber_entry_list_clear(&l);
-    amber_elsewhere_clear(&elsewhere);
+    amber_elsewhere_clear(&w.listed);
     return rc;
 }
 

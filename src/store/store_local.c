@@ -139,13 +139,28 @@ enum amber_rc amber_local_open_parent(struct local_store *st, const char *key, e
     return amber_local_open_folder(st, key, slash ? (size_t)(slash - key) : 0, how, out, err);
 }
 
+static char *put_hex(char *p, uint64_t v, char behind)
+{
+    unsigned digits = v ? (67U - (unsigned)__builtin_clzll(v)) / 4U : 1U;
+
+    for (unsigned i = digits; i-- > 0; v >>= 4)
+        p[i] = "0123456789abcdef"[v & 15];
+    p[digits] = behind;
+    return p + digits + 1;
+}
+
+/* By hand, since a start does this for each archive, and printf takes ten times as long. */
 void amber_local_fill_info(const struct stat *sb, struct amber_object_info *out)
 {
+    char *p = out->version;
+    _Static_assert(sizeof(out->version) >= 3 * 17 + 9, "16 digits each, nanoseconds 8");
+
     out->size = (uint64_t)sb->st_size;
     out->mtime_us = (int64_t)sb->st_mtim.tv_sec * 1000000 + sb->st_mtim.tv_nsec / 1000;
-    snprintf(out->version, sizeof(out->version), "%llx.%llx.%lx.%llx",
-             (unsigned long long)sb->st_ino, (unsigned long long)sb->st_mtim.tv_sec,
-             (unsigned long)sb->st_mtim.tv_nsec, (unsigned long long)sb->st_size);
+    p = put_hex(p, sb->st_ino, '.');
+    p = put_hex(p, (uint64_t)sb->st_mtim.tv_sec, '.');
+    p = put_hex(p, (uint64_t)sb->st_mtim.tv_nsec, '.');
+    put_hex(p, out->size, '\0');
 }
 
 /* errors  NOT_FOUND for a folder, DENIED for a link, INVALID for anything else that's no file */

@@ -3,6 +3,8 @@
  */
 #include "archive_fixture.h"
 
+#include "marker_priv.h"
+
 #define RUN2 "99999999-2222-4333-8444-555555555555"
 
 static void make(struct amber_marker *m, size_t n)
@@ -116,6 +118,63 @@ static void get_of_damaged_or_renamed_is_corrupt(void **state)
     assert_null(p.job);
 }
 
+static bool same_markers(const struct amber_marker *a, const struct amber_marker *b)
+{
+    bool same = strcmp(a->run_id, b->run_id) == 0 && strcmp(a->job, b->job) == 0 &&
+                a->committed_us == b->committed_us && a->n_entries == b->n_entries;
+
+    for (size_t i = 0; same && i < a->n_entries; i++)
+        same = strcmp(a->entries[i].manifest_key, b->entries[i].manifest_key) == 0 &&
+               amber_sha256_equal(&a->entries[i].digest, &b->entries[i].digest) &&
+               amber_sha256_equal(&a->entries[i].stored, &b->entries[i].stored);
+    return same;
+}
+
+/* What the quick reader takes of this text; it must be what the parser makes of it. */
+static bool scans(const char *text, size_t len)
+{
+    AMBER_CLEANUP(amber_marker_clear) struct amber_marker quick = {0}, slow = {0};
+    struct amber_err err = AMBER_ERR_INIT;
+
+    if (!amber_marker_scan(text, len, &quick)) {
+        assert_null(quick.job);
+        return false;
+    }
+    FX_OK(amber_marker_parse(text, len, &slow, &err));
+    assert_true(same_markers(&quick, &slow));
+    return true;
+}
+
+/* Each byte of the document changed into several others, and left out, and the text cut there. */
+static void quick_reader_takes_what_is_written_and_nothing_else_otherwise(void **state)
+{
+    static const char others[] = {'\0', '\n', ' ', '"', ',', '\\', ']', '}', '0', 'f', (char)0xc3};
+    struct fx *f = *state;
+    AMBER_CLEANUP(amber_marker_clear) struct amber_marker m = {0};
+    AMBER_AUTO_BUF struct amber_buf b = AMBER_BUF_INIT(1U << 20);
+    struct amber_err err = AMBER_ERR_INIT;
+    size_t taken = 0;
+
+    make(&m, 2);
+    FX_OK(amber_marker_put(f->st, &m, &err));
+    FX_OK(amber_store_get(f->st, ".amberfs/commits/" FX_RUN ".json", &b, &err));
+    assert_true(scans(b.data, b.len));
+    for (size_t i = 0; i < b.len; i++) {
+        char was = b.data[i];
+        for (size_t k = 0; k < sizeof(others); k++) {
+            b.data[i] = others[k];
+            taken += scans(b.data, b.len);
+        }
+        b.data[i] = was;
+        assert_false(scans(b.data, i));
+        memmove(b.data + i, b.data + i + 1, b.len - i - 1);
+        scans(b.data, b.len - 1);
+        memmove(b.data + i + 1, b.data + i, b.len - i - 1);
+        b.data[i] = was;
+    }
+    assert_in_range(taken, 100, b.len * sizeof(others) / 2); /* digits of digests, letters of names */
+}
+
 static void identity_put_once_then_get_gives_the_same(void **state)
 {
     struct fx *f = *state;
@@ -175,6 +234,7 @@ int main(void)
         T(put_of_another_runs_manifest_is_corrupt),
         T(get_of_missing_is_not_found_and_of_no_run_invalid),
         T(get_of_damaged_or_renamed_is_corrupt),
+        T(quick_reader_takes_what_is_written_and_nothing_else_otherwise),
         T(identity_put_once_then_get_gives_the_same),
         T(identity_without_catalog_is_empty),
         T(identity_with_unknown_flags_is_read_only_or_unsupported),
