@@ -34,6 +34,10 @@ static inline void amber_free_p(void *p)
         amber_stolen;                                                                              \
     })
 
+/* Give freed memory back to the system, after something large whose threads have ended: their arenas
+ * would keep it, and other threads take others. thread any */
+void amber_mem_trim(void);
+
 /* Growable bytes. data is always NUL-terminated behind len once anything was reserved. */
 struct amber_buf {
     char *data; /* owned; NULL while empty */

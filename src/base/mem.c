@@ -7,7 +7,15 @@
  */
 #include "amber/mem.h"
 
+#include <malloc.h>
 #include <stdio.h>
+
+void amber_mem_trim(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+}
 
 void amber_buf_init(struct amber_buf *b, size_t max_bytes)
 {

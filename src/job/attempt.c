@@ -607,5 +607,6 @@ enum amber_rc amber_attempt_unit(struct archiver *a, const struct amber_unit_con
             a->opt->committed(a->opt->arg, t.run.run_id);
     }
     attempt_clear(&t);
+    amber_mem_trim();
     return rc;
 }
