@@ -35,6 +35,7 @@ struct amber_progress {
     uint64_t unit_rows_total; /* root rows that the unit moves */
     uint64_t unit_rows_done;  /* rows exported, of the root */
     uint64_t rows, raw_bytes; /* whole run so far, all tables */
+    bool leaves_time;         /* others are at work: it takes rows a part of the time only */
     int64_t started_us;
 };
 void amber_progress_init(struct amber_progress *p);

@@ -39,9 +39,12 @@ static void print_bar(const json_t *progress)
     char rows[32], rate[32];
     amber_human_count(number_of(progress, "rows"), rows);
     amber_human_count(number_of(progress, "rowsPerSecond"), rate);
-    printf("  %-18s [%s] %3d %%  %s  %s  %s  %s rows, %s rows/s\n", "", bar, percent,
+    printf("  %-18s [%s] %3d %%  %s  %s  %s  %s rows, %s rows/s%s\n", "", bar, percent,
            text_of(progress, "phase"), text_of(progress, "period"), text_of(progress, "table"),
-           rows, rate);
+           rows, rate,
+           json_is_true(json_object_get(progress, "leavesTime"))
+               ? ", slower while others work in the database"
+               : "");
 }
 
 static void print_job(const json_t *job, bool terminal)

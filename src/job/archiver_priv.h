@@ -26,7 +26,7 @@ struct archiver {
     struct amber_pool *own_pool; /* owned; NULL: pool is the context's */
     struct amber_pace pace;
     struct amber_share share;
-    bool said_busy; /* that others are at work */
+    bool leaves_time, said_so; /* others are at work; that was logged in this run */
     uint64_t unit_rows;          /* root rows of the last attempt */
     struct amber_store_identity id;
     struct amber_family family;

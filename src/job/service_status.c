@@ -55,6 +55,7 @@ static json_t *progress_object(struct task *t)
     json_object_set_new(o, "percentOfUnit", json_integer((json_int_t)(done * 100)));
     json_object_set_new(o, "rowsPerSecond",
                         json_integer(seconds > 0 ? (json_int_t)((double)p.rows / seconds) : 0));
+    json_object_set_new(o, "leavesTime", json_boolean(p.leaves_time));
     json_object_set_new(o, "startedAt", time_or_null(p.started_us));
     return o;
 }

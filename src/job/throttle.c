@@ -3,6 +3,7 @@
  * the socket's buffer, and PostgreSQL waits with us.
  */
 #include <poll.h>
+#include <pthread.h>
 
 #include "amber/calendar.h"
 #include "amber/log.h"
@@ -25,18 +26,30 @@ enum amber_rc amber_archiver_keep_pace(struct archiver *a, struct amber_err *err
     return wait_us(a, amber_pace_row(&a->pace, amber_mono_us()), err);
 }
 
-enum amber_rc amber_archiver_breathe(void *arg, struct amber_err *err)
+static void note_busy(struct archiver *a, bool busy)
 {
-    struct archiver *a = arg;
+    struct amber_progress *p = a->opt->progress;
 
-    if (!amber_guard_busy(a->guard)) {
-        a->share = (struct amber_share){0};
-        return AMBER_OK;
+    a->leaves_time = busy;
+    a->share = (struct amber_share){0};
+    if (p) {
+        pthread_mutex_lock(&p->mutex);
+        p->leaves_time = busy;
+        pthread_mutex_unlock(&p->mutex);
     }
-    if (!a->said_busy)
+    if (busy && !a->said_so)
         amber_info("job %s: other sessions are at work in the database: while they are, it works for "
                    "this run a fifth of the time (ARCHIVAL_EXPORT_CONNECTIONS=2 would take all)",
                    a->job->name);
-    a->said_busy = true;
-    return wait_us(a, amber_share_rest(&a->share, amber_mono_us()), err);
+    a->said_so |= busy;
+}
+
+enum amber_rc amber_archiver_breathe(void *arg, struct amber_err *err)
+{
+    struct archiver *a = arg;
+    bool busy = amber_guard_busy(a->guard);
+
+    if (busy != a->leaves_time)
+        note_busy(a, busy);
+    return busy ? wait_us(a, amber_share_rest(&a->share, amber_mono_us()), err) : AMBER_OK;
 }

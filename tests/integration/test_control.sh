@@ -66,6 +66,33 @@ test_running_job_shows_in_status_and_is_not_started_twice() {
     release_logs
     assert_match "result" '^state: ok$' "$(cat "$MNT/.control/wait/log-archival")"
 }
+# Stopped behind the export of its only unit, which at that rate took the guard several looks, while
+# another session is in the midst of a statement.
+test_status_tells_how_far_a_running_job_is() {
+    local progress rows
+    mount_stop
+    write_env ARCHIVAL_MAX_ROWS_PER_SECOND=10
+    rows=$(sql "select count(*) from keep.memory_chunks where $(due memory_chunks)")
+    step_begin
+    PGAPPNAME=app sql 'select pg_sleep(86400)' >/dev/null 2>&1 &
+    AMBER_FAILPOINT=export-done=pause mount_start || return
+    echo memory-cleanup >"$MNT/.control/trigger" || fail "trigger was refused"
+    step_wait
+    progress=$(jq -c '.jobs[] | select(.name == "memory-cleanup").progress' "$MNT/.status")
+    assert_eq "progress" "[\"export\",\"public.memory_chunks\",$rows,$rows,$rows,100,true]" \
+        "$(jq -c '[.phase, .table, .rows, .unitRows, .unitRowsDone, .percentOfUnit, .leavesTime]' <<<"$progress")"
+    assert_match "rate" '^[1-9][0-9]?$' "$(jq .rowsPerSecond <<<"$progress")"
+    assert_match "period and start" '^20.* to 20.*,20' "$(jq -r '.period + "," + .startedAt' <<<"$progress")"
+    sql "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'app'" >/dev/null
+    step_go
+    assert_match "result" '^state: ok$' "$(cat "$MNT/.control/wait/memory-cleanup")"
+    assert_eq "progress of an idle job" null \
+        "$(jq '.jobs[] | select(.name == "memory-cleanup").progress' "$MNT/.status")"
+    mount_stop
+    step_end
+    write_env
+    mount_start
+}
 test_follow_shows_new_lines_while_blocking() {
     coproc FOLLOW { exec cat "$MNT/.control/follow"; }
     local pid=$FOLLOW_PID line found=false
@@ -170,6 +197,7 @@ tap_run test_unknown_job_is_refused_by_the_write \
     test_dotted_names_answer_but_are_not_listed \
     test_tree_can_not_be_changed \
     test_running_job_shows_in_status_and_is_not_started_twice \
+    test_status_tells_how_far_a_running_job_is \
     test_follow_shows_new_lines_while_blocking \
     test_cancel_rolls_a_job_back \
     test_verify_reports_all_archives \
