@@ -12,6 +12,7 @@
 
 #include "amber/calendar.h"
 #include "amber/failpoint.h"
+#include "amber/log.h"
 #include "pg_priv.h"
 
 #define CANCEL_ANSWER_US INT64_C(2000000)
@@ -394,8 +395,18 @@ void amber_pg_rollback(struct amber_pg *pg)
     amber_pg_settle(pg);
     if (!amber_pg_alive(pg) || PQtransactionStatus(pg->conn) == PQTRANS_IDLE)
         return;
+    struct amber_turn turn = {.deadline_us = amber_mono_us() + CANCEL_ANSWER_US};
+    struct amber_pg_diag diag = pg->diag; /* the failure's that is rolled back */
     struct amber_err err = AMBER_ERR_INIT;
-    if (!PQsendQuery(pg->conn, "ROLLBACK") || drain(pg, CANCEL_ANSWER_US, &err) ||
-        PQtransactionStatus(pg->conn) != PQTRANS_IDLE)
-        pg->broken = true; /* the server rolls back when it sees the connection end */
+    PGresult *res = NULL;
+    enum amber_rc rc = PQsendQuery(pg->conn, "ROLLBACK") ? amber_pg_finish(pg, &turn, &res, &err)
+                                                         : amber_pg_lost(pg, &err);
+    PQclear(res);
+    pg->diag = diag;
+    if (!rc && PQtransactionStatus(pg->conn) == PQTRANS_IDLE)
+        return;
+    pg->broken = true; /* the server rolls back when it sees the connection end */
+    if (rc != AMBER_E_NET)
+        amber_warn("%s: ROLLBACK failed, so the connection is closed instead: %s", pg->where,
+                   rc ? err.text : "a transaction is open still");
 }
