@@ -44,8 +44,15 @@ struct archiver {
  * synchronous standby that is away, so that a cancel or a stop doesn't wait for one. */
 #define AMBER_LOCAL_COMMIT "SET synchronous_commit = local"
 
-/* A phase begins: tell the progress record, and give the time since the last call to the phase before. */
+/* progress.c: what others are told of the run */
+/* A phase begins; the time since the last call goes to the phase before. */
 void amber_archiver_phase(struct archiver *a, enum amber_phase phase);
+void amber_archiver_tell_unit(struct archiver *a, int64_t first_day, int64_t last_day, uint64_t rows);
+void amber_archiver_tell_table(struct archiver *a, const struct amber_table *table);
+/* So many more rows; raw_bytes: of this unit so far. root: they are the root table's. */
+void amber_archiver_tell_rows(struct archiver *a, uint64_t rows, uint64_t raw_bytes, bool root);
+void amber_archiver_tell_leaves_time(struct archiver *a, bool leaves_time);
+
 /* Whether the run was stopped and the server didn't even answer that: it isn't asked again, so that
  * the daemon ends in time; the next start settles what is left. */
 bool amber_archiver_deaf(const struct archiver *a);

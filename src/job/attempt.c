@@ -30,69 +30,18 @@
 
 #define SETTLE_TRIES 5
 
-/* ---- progress ---- */
-
-void amber_archiver_phase(struct archiver *a, enum amber_phase phase)
-{
-    struct amber_progress *p = a->opt->progress;
-    int64_t now = amber_mono_us();
-    if (a->phase_since_us)
-        a->result->phase_us[a->phase] += now - a->phase_since_us;
-    a->phase = phase;
-    a->phase_since_us = now;
-    if (!p)
-        return;
-    pthread_mutex_lock(&p->mutex);
-    p->phase = phase;
-    pthread_mutex_unlock(&p->mutex);
-}
-
-static void set_unit(struct attempt *t)
-{
-    struct amber_progress *p = t->a->opt->progress;
-    if (!p)
-        return;
-    char first[AMBER_DATE_MAX], last[AMBER_DATE_MAX];
-    amber_date_format(t->first_day, first);
-    amber_date_format(t->last_day, last);
-    pthread_mutex_lock(&p->mutex);
-    snprintf(p->period, sizeof(p->period), "%s to %s", first, last);
-    p->unit_rows_total = t->span_rows;
-    p->unit_rows_done = 0;
-    pthread_mutex_unlock(&p->mutex);
-}
-
-static void set_table(struct attempt *t)
-{
-    struct amber_progress *p = t->a->opt->progress;
-    const struct amber_table *table = &t->a->family.tables[t->table];
-    if (!p)
-        return;
-    pthread_mutex_lock(&p->mutex);
-    snprintf(p->table, sizeof(p->table), "%s.%s", table->schema, table->name);
-    pthread_mutex_unlock(&p->mutex);
-}
+/* ---- 3: a table's rows into its archive ---- */
 
 /* Progress takes a lock, so it is told of rows now and then. */
 #define PROGRESS_ROWS 1024
 
-static void add_rows(struct attempt *t, uint64_t rows)
+static void tell_rows(struct attempt *t, uint64_t rows)
 {
-    struct amber_progress *p = t->a->opt->progress;
-    if (!p)
-        return;
-    uint64_t written = 0, raw_bytes = 0;
+    uint64_t written, raw_bytes = 0;
     if (t->pieces[t->table].writer)
         amber_writer_progress(t->pieces[t->table].writer, &written, &raw_bytes);
-    pthread_mutex_lock(&p->mutex);
-    p->rows += rows;
-    p->raw_bytes = t->a->result->raw_bytes + t->finished_bytes + raw_bytes;
-    if (t->table == 0)
-        p->unit_rows_done += rows;
-    pthread_mutex_unlock(&p->mutex);
+    amber_archiver_tell_rows(t->a, rows, t->finished_bytes + raw_bytes, t->table == 0);
 }
-
-/* ---- 3: a table's rows into its archive ---- */
 
 /* At a table's first row: its name, then its writer. A table without rows gets neither. */
 static enum amber_rc open_piece(struct attempt *t, struct amber_err *err)
@@ -142,7 +91,7 @@ static enum amber_rc export_row(void *arg, char *line, size_t skip, size_t len,
         return rc;
     }
     if (++p->exported.rows % PROGRESS_ROWS == 0)
-        add_rows(t, PROGRESS_ROWS);
+        tell_rows(t, PROGRESS_ROWS);
     return amber_writer_row_take(p->writer, line, skip, len, err);
 }
 
@@ -176,13 +125,13 @@ static enum amber_rc export_tables(struct attempt *t, struct amber_err *err)
     struct archiver *a = t->a;
     for (t->table = 0; t->table < a->family.n_tables; t->table++) {
         struct piece *p = &t->pieces[t->table];
-        set_table(t);
+        amber_archiver_tell_table(a, &a->family.tables[t->table]);
         struct amber_unit_table exported = {0};
         enum amber_rc rc =
             amber_unit_export(t->unit, t->table, export_row, t, &exported, err);
         if (rc)
             return rc;
-        add_rows(t, p->exported.rows % PROGRESS_ROWS);
+        tell_rows(t, p->exported.rows % PROGRESS_ROWS);
         if (exported.rows != p->exported.rows)
             return amber_fail(err, AMBER_E_CORRUPT, "table %s: %llu rows came for %llu identities",
                               a->family.tables[t->table].name,
@@ -534,7 +483,7 @@ static enum amber_rc run_steps(struct attempt *t, const struct amber_unit_config
     a->unit_rows = t->span_rows;
     t->first_day = amber_day_from_us(min_us);
     t->last_day = amber_day_from_us(max_us);
-    set_unit(t);
+    amber_archiver_tell_unit(a, t->first_day, t->last_day, t->span_rows);
     amber_archiver_phase(a, AMBER_PHASE_EXPORT);
     rc = export_tables(t, err);
     if (rc)

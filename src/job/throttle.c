@@ -3,7 +3,6 @@
  * the socket's buffer, and PostgreSQL waits with us.
  */
 #include <poll.h>
-#include <pthread.h>
 
 #include "amber/calendar.h"
 #include "amber/log.h"
@@ -28,15 +27,9 @@ enum amber_rc amber_archiver_keep_pace(struct archiver *a, struct amber_err *err
 
 static void note_busy(struct archiver *a, bool busy)
 {
-    struct amber_progress *p = a->opt->progress;
-
     a->leaves_time = busy;
     a->share = (struct amber_share){0};
-    if (p) {
-        pthread_mutex_lock(&p->mutex);
-        p->leaves_time = busy;
-        pthread_mutex_unlock(&p->mutex);
-    }
+    amber_archiver_tell_leaves_time(a, busy);
     if (busy && !a->said_so)
         amber_info("job %s: other sessions are at work in the database: while they are, it works for "
                    "this run a fifth of the time (ARCHIVAL_EXPORT_CONNECTIONS=2 would take all)",
