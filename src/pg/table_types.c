@@ -297,15 +297,17 @@ enum amber_rc amber_table_columns(struct amber_pg *pg, uint32_t oid, struct ambe
     struct amber_buf bad AMBER_AUTO_BUF = AMBER_BUF_INIT(1U << 20);
     struct amber_schema made = {0};
     struct catalog cat = {0};
+    size_t n = 0;
     enum amber_rc rc = load_catalog(pg, oid, &cat, err);
 
     types = cat.types;
     attrs = cat.attrs;
     for (size_t row = 0; rc == AMBER_OK && row < amber_res_rows(attrs); row++)
-        if (amber_res_int(attrs, row, A_RELID) == (int64_t)oid)
-            made.n_columns++;
+        n += amber_res_int(attrs, row, A_RELID) == (int64_t)oid;
     if (rc == AMBER_OK)
-        rc = amber_calloc(made.n_columns, sizeof(*made.columns), &made.columns, err);
+        rc = amber_calloc(n, sizeof(*made.columns), &made.columns, err);
+    if (rc == AMBER_OK)
+        made.n_columns = n;
     ptrdiff_t first = rc == AMBER_OK ? find_oid(attrs, oid) : -1;
     for (size_t i = 0; rc == AMBER_OK && i < made.n_columns; i++)
         rc = load_column(&cat, (size_t)first + i, &made.columns[i], &bad, err);
