@@ -5,6 +5,7 @@
 #include "unit_fixture.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 static const struct fx_job ROOT = {.tables = {{.name = "root"}}};
@@ -58,6 +59,7 @@ struct beginner {
     struct amber_unit *unit;
     struct amber_err err;
     enum amber_rc rc;
+    atomic_bool ended;
 };
 
 static void *begin_main(void *arg)
@@ -65,6 +67,7 @@ static void *begin_main(void *arg)
     struct beginner *b = arg;
 
     b->rc = amber_unit_begin(&b->cfg, &b->unit, &b->err);
+    atomic_store(&b->ended, true);
     return NULL;
 }
 
@@ -74,11 +77,12 @@ static void begin_and_wait(struct beginner *b, const struct amber_unit_config *c
 
     *b = (struct beginner){.cfg = *cfg, .err = AMBER_ERR_INIT};
     assert_int_equal(pthread_create(&b->thread, NULL, begin_main, b), 0);
-    for (;;) { /* until the server shows the waiter; the file's own timeout ends it otherwise */
+    for (;;) { /* until the server shows the waiter */
         AMBER_AUTO_FREE char *n =
             fx_text(watcher, "SELECT count(*) FROM pg_locks WHERE NOT granted");
         if (strcmp(n, "0") != 0)
             break;
+        assert_false(atomic_load(&b->ended)); /* without having waited */
     }
     amber_pg_close(watcher);
 }
