@@ -31,6 +31,7 @@ lost() {
     PGHOST=$T/proxy assert_status 0 amberfs archive ev
     proxy_stop
     assert_match "the proxy struck" '^lost$' "$(cat "$T/proxy.out")"
+    assert_match "$*: what was moved, in all units" '^1,800 rows moved into 12 archives ' "$out"
     each_row_once "$*"
     next_run_completes "$*"
     assert_eq "objects that nothing names" "$(sql "select key from amberfs.archived_partitions order by 1")" \
