@@ -521,6 +521,27 @@ static void check_change_beside_deletes_is_corrupt(void **state)
     }
 }
 
+/* Without the server's counts nobody could tell. */
+static void check_without_statistics_is_corrupt(void **state)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    struct fx_export e;
+    (void)state;
+    make_times("timestamptz");
+    struct amber_unit_config cfg = fx_config(fx_family(&ROOT), US(2024, 1, 1), US(2024, 2, 1));
+    cfg.pg = fx_connect(NULL); /* a session that has counted nothing yet */
+    struct amber_unit *u = fx_begin(&cfg);
+    fx_export(u, 1, &e);
+    fx_sql(cfg.pg, "SET LOCAL track_counts = off");
+    fx_ok(amber_unit_delete(u, e.tables, &err), err);
+    enum amber_rc rc = amber_unit_check(u, &err);
+    amber_unit_free(u);
+    amber_pg_close(cfg.pg);
+    fx_export_clear(&e);
+    assert_int_equal(rc, AMBER_E_CORRUPT);
+    fx_contains(err.text, "the server's statistics don't show");
+}
+
 /* A cascade that nobody could foresee: the key is changed within the unit's own transaction, since
  * no other session can change it while the unit holds its locks. */
 static void check_cascade_from_within_is_corrupt(void **state)
@@ -603,6 +624,7 @@ int main(void)
         cmocka_unit_test(rights_of_a_mere_deleter_suffice),
         cmocka_unit_test(delete_of_other_rows_than_exported_is_corrupt),
         cmocka_unit_test(check_change_beside_deletes_is_corrupt),
+        cmocka_unit_test(check_without_statistics_is_corrupt),
         cmocka_unit_test(check_cascade_from_within_is_corrupt),
         cmocka_unit_test(export_callback_failure_passed_on_connection_stays),
     };
