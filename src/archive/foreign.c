@@ -271,37 +271,49 @@ enum amber_rc amber_foreign_is_ours(struct amber_store *store, const char *key, 
 
 /* ---- opening ---- */
 
-static enum amber_rc find_or_make(struct amber_foreign *f, const char *key,
-                                  struct amber_object *object, const struct amber_object_info *info,
-                                  struct amber_part *out, struct amber_err *err)
+static enum amber_rc make_unless_ours(struct amber_foreign *f, const char *key, const char *name,
+                                      struct amber_part *out, struct amber_err *err)
 {
-    char name[FOREIGN_NAME_MAX];
+    struct amber_object_info info;
+    struct amber_object *o = NULL;
     bool ours = false;
-    enum amber_rc rc = index_name(f, key, name, err);
+    enum amber_rc rc = amber_object_open(f->store, key, AMBER_OPEN_CACHED, &o, &info, err);
 
-    if (rc || load_index(f, key, name, info, out, err) == AMBER_OK)
-        return rc;
-    rc = object_is_ours(object, info->size, &ours, err);
+    if (!rc)
+        rc = object_is_ours(o, info.size, &ours, err);
     if (!rc && ours)
         rc = amber_fail(err, AMBER_E_UNSUPPORTED,
                         "%s is an archive of amberfs whose run didn't commit, or that was put here "
                         "without its manifest",
                         key);
-    return rc ? rc : make_index(f, key, name, object, info, out, err);
+    if (!rc)
+        rc = make_index(f, key, name, o, &info, out, err);
+    amber_object_close(o);
+    return rc;
+}
+
+/* With its index at hand the object isn't opened here: in a bucket that is a read of its head. */
+static enum amber_rc find_or_make(struct amber_foreign *f, const char *key, struct amber_part *out,
+                                  struct amber_err *err)
+{
+    struct amber_object_info info;
+    char name[FOREIGN_NAME_MAX];
+    enum amber_rc rc = index_name(f, key, name, err);
+
+    if (!rc)
+        rc = amber_store_stat(f->store, key, &info, err);
+    if (rc || load_index(f, key, name, &info, out, err) == AMBER_OK)
+        return rc;
+    return make_unless_ours(f, key, name, out, err);
 }
 
 enum amber_rc amber_foreign_open(struct amber_foreign *f, const char *key,
                                  struct amber_cache *cache, struct amber_reader **out,
                                  struct amber_err *err)
 {
-    struct amber_object_info info;
-    struct amber_object *o = NULL;
     struct amber_part p = {0};
-    enum amber_rc rc = amber_object_open(f->store, key, AMBER_OPEN_CACHED, &o, &info, err);
+    enum amber_rc rc = find_or_make(f, key, &p, err);
 
-    if (!rc)
-        rc = find_or_make(f, key, o, &info, &p, err);
-    amber_object_close(o);
     if (rc)
         return rc;
     p.foreign->engine = f;

@@ -233,6 +233,18 @@ static struct archive *take_changed(struct archive_table *t, const struct amber_
     return unused;
 }
 
+/* Whether an archive of this file, of whatever version, is on the table. */
+static bool is_known(struct archive_table *t, const char *key)
+{
+    bool known = false;
+    pthread_mutex_lock(&t->mutex);
+    for (size_t i = 0; i < BUCKETS && !known; i++)
+        for (const struct archive *a = t->buckets[i]; a && !known; a = a->next_bucket)
+            known = a->entry->form == AMBER_TREE_FOREIGN && strcmp(a->entry->key, key) == 0;
+    pthread_mutex_unlock(&t->mutex);
+    return known;
+}
+
 /* Another program may have changed its file since it was opened: then it is opened anew, and who had
  * it open before gets no more of it, since the kernel keeps the pages of both together. */
 static void drop_changed(struct amber_mount *m, const struct amber_tree_entry *entry)
@@ -240,7 +252,7 @@ static void drop_changed(struct amber_mount *m, const struct amber_tree_entry *e
     struct archive_table *t = m->archives;
     struct amber_err err = AMBER_ERR_INIT;
     struct amber_object_info info;
-    if (entry->form != AMBER_TREE_FOREIGN ||
+    if (entry->form != AMBER_TREE_FOREIGN || !is_known(t, entry->key) ||
         amber_store_stat(m->cfg.store, entry->key, &info, &err))
         return; /* what is wrong with the store is seen in opening it */
     pthread_mutex_lock(&t->mutex);
