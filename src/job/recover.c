@@ -164,14 +164,13 @@ static enum amber_rc objects_of_name(const struct amber_context *ctx, const char
     return AMBER_OK;
 }
 
-static enum amber_rc objects_of_run(const struct amber_context *ctx, struct amber_pg *pg,
-                                    const char *run_id, struct names *out, struct amber_err *err)
+static enum amber_rc objects_of_names(const struct amber_context *ctx, const char *run_id,
+                                      const struct names *logical, struct names *out,
+                                      struct amber_err *err)
 {
-    struct names logical = {0};
-    enum amber_rc rc = amber_catalog_names(pg, run_id, names_add, &logical, err);
-    for (size_t i = 0; !rc && i < logical.n; i++)
-        rc = objects_of_name(ctx, run_id, logical.items[i], out, err);
-    names_clear(&logical);
+    enum amber_rc rc = AMBER_OK;
+    for (size_t i = 0; !rc && i < logical->n; i++)
+        rc = objects_of_name(ctx, run_id, logical->items[i], out, err);
     return rc;
 }
 
@@ -186,22 +185,73 @@ static enum amber_rc remove_objects(const struct amber_context *ctx, const struc
     return AMBER_OK;
 }
 
+/* Whether a key is that of an archive with one of these names, or of a manifest or attachment of it. */
+static bool is_name_of(void *arg, const char *key)
+{
+    static const char *const folders[] = {AMBER_META_DIR "/manifests/",
+                                          AMBER_META_DIR "/attachments/"};
+    const struct names *logical = arg;
+    size_t len = strlen(key);
+    for (size_t i = 0; i < amber_countof(folders); i++) {
+        if (strncmp(key, folders[i], strlen(folders[i])) != 0)
+            continue;
+        key += strlen(folders[i]);
+        const char *end = strrchr(key, '/');
+        len = end ? (size_t)(end - key) : 0;
+        break;
+    }
+    for (size_t i = 0; i < logical->n; i++) {
+        size_t n = strlen(logical->items[i]);
+        if (len < n || memcmp(logical->items[i], key, n) != 0)
+            continue;
+        for (int c = 0; c < AMBER_CODEC_COUNT; c++) {
+            const char *suffix = amber_codec_info((enum amber_codec_kind)c)->suffix;
+            if (strlen(suffix) == len - n && memcmp(suffix, key + n, len - n) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Give up unfinished puts under names of runs that were fenced off: they can't become anything any
+ * more. False if some may be left and can be found by these names later; who may not look for them
+ * leaves them to a lifecycle rule. */
+static bool clean_puts(const struct amber_context *ctx, struct names *logical)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    unsigned n = 0;
+    enum amber_rc rc = AMBER_OK;
+    if (logical->n)
+        rc = amber_store_clean_puts(ctx->store, is_name_of, logical, &n, &err);
+    if (rc)
+        amber_warn("unfinished uploads of rolled-back runs can't be aborted and take room until the "
+                   "next start can, or a lifecycle rule removes them: %s",
+                   err.text);
+    if (n)
+        amber_info("%u unfinished uploads of rolled-back runs were aborted", n);
+    return !rc || rc == AMBER_E_DENIED || rc == AMBER_E_UNSUPPORTED;
+}
+
 void amber_discard_run(const struct amber_context *ctx, struct amber_pg *pg, const char *run_id)
 {
     struct amber_err err = AMBER_ERR_INIT;
-    struct names keys = {0};
-    enum amber_rc rc = objects_of_run(ctx, pg, run_id, &keys, &err);
+    struct names keys = {0}, logical = {0};
+    enum amber_rc rc = amber_catalog_names(pg, run_id, names_add, &logical, &err);
+    if (!rc)
+        rc = objects_of_names(ctx, run_id, &logical, &keys, &err);
     if (!rc)
         rc = remove_objects(ctx, &keys, &err);
+    bool puts_clean = !rc && clean_puts(ctx, &logical);
     if (!rc && keys.strangers)
         amber_warn("run %s: %zu files under its archives' names aren't known to be its own and are "
                    "left alone", run_id, keys.strangers);
-    else if (!rc)
+    else if (puts_clean)
         rc = amber_catalog_names_release(pg, run_id, &err);
     if (rc)
         amber_warn("objects of the rolled-back run %s stay hidden in the store: %s", run_id,
                    err.text);
     names_clear(&keys);
+    names_clear(&logical);
 }
 
 /* ---- markers ---- */
@@ -454,33 +504,12 @@ static enum amber_rc abort_dead_runs(const struct amber_context *ctx, struct amb
     return AMBER_OK;
 }
 
-static bool is_name_of(void *arg, const char *key)
+static enum amber_rc names_of_runs(struct amber_pg *pg, const struct run_items *runs,
+                                   struct names *out, struct amber_err *err)
 {
-    const struct names *logical = arg;
-    size_t len = amber_name_logical_len(key);
-    for (size_t i = 0; i < logical->n; i++)
-        if (strlen(logical->items[i]) == len && memcmp(logical->items[i], key, len) == 0)
-            return true;
-    return false;
-}
-
-/* Unfinished puts under names of runs that were fenced off: they can't become anything any more. */
-static enum amber_rc clean_puts(const struct amber_context *ctx, struct amber_pg *pg,
-                                const struct run_items *aborted, struct amber_err *err)
-{
-    struct names logical = {0};
-    struct amber_err why = AMBER_ERR_INIT;
-    unsigned n = 0;
     enum amber_rc rc = AMBER_OK;
-    for (size_t i = 0; !rc && i < aborted->n; i++)
-        rc = amber_catalog_names(pg, aborted->items[i].run_id, names_add, &logical, err);
-    if (!rc && logical.n && amber_store_clean_puts(ctx->store, is_name_of, &logical, &n, &why))
-        amber_warn("unfinished uploads of rolled-back runs can't be aborted and take room until a "
-                   "lifecycle rule removes them: %s",
-                   why.text);
-    if (n)
-        amber_info("%u unfinished uploads of rolled-back runs were aborted", n);
-    names_clear(&logical);
+    for (size_t i = 0; !rc && i < runs->n; i++)
+        rc = amber_catalog_names(pg, runs->items[i].run_id, names_add, out, err);
     return rc;
 }
 
@@ -489,10 +518,16 @@ static enum amber_rc settle_orphans(const struct amber_context *ctx, struct ambe
                                     const struct amber_commits *commits, bool primary,
                                     struct amber_recovery *out, struct amber_err *err)
 {
-    for (size_t i = 0; i < aborted->n; i++) {
+    struct names all = {0};
+    enum amber_rc rc = names_of_runs(pg, aborted, &all, err);
+    bool puts_clean = !rc && clean_puts(ctx, &all);
+    names_clear(&all);
+    for (size_t i = 0; !rc && i < aborted->n; i++) {
         const struct run_item *run = &aborted->items[i];
-        struct names keys = {0};
-        enum amber_rc rc = objects_of_run(ctx, pg, run->run_id, &keys, err);
+        struct names keys = {0}, logical = {0};
+        rc = amber_catalog_names(pg, run->run_id, names_add, &logical, err);
+        if (!rc)
+            rc = objects_of_names(ctx, run->run_id, &logical, &keys, err);
         bool may_go = primary && run->age_days >= ctx->orphan_days &&
                       !amber_commits_find(commits, run->run_id);
         if (!rc && keys.n && !may_go) {
@@ -506,15 +541,14 @@ static enum amber_rc settle_orphans(const struct amber_context *ctx, struct ambe
             } else {
                 out->orphans_removed += keys.n;
                 out->orphans_hidden += keys.strangers;
-                if (!keys.strangers)
+                if (!keys.strangers && puts_clean)
                     rc = amber_catalog_names_release(pg, run->run_id, err);
             }
         }
         names_clear(&keys);
-        if (rc)
-            return rc;
+        names_clear(&logical);
     }
-    return AMBER_OK;
+    return rc;
 }
 
 static enum amber_rc make_missing_markers(const struct amber_context *ctx, struct amber_pg *pg,
@@ -554,8 +588,6 @@ enum amber_rc amber_recover(const struct amber_context *ctx, struct amber_pg *pg
         if (!rc)
             rc = amber_catalog_runs(pg, id->store_id, "aborted", job, true, run_items_add,
                                     &aborted, err);
-        if (!rc)
-            rc = clean_puts(ctx, pg, &aborted, err);
         if (!rc)
             rc = settle_orphans(ctx, pg, &aborted, &commits, primary, out, err);
     }

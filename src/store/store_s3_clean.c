@@ -1,6 +1,6 @@
 /*
- * store_s3_clean.c - uploads that dead processes left: they are no objects and nobody sees them,
- * but their parts take room.
+ * store_s3_clean.c - uploads that nobody ends: they are no objects and nobody sees them, but their
+ * parts take room. Those that dead processes left, and those whose start was answered to nobody.
  *
  * All uploads below the store's prefix are listed first and then aborted one by one: an abort while
  * listing would move the pages.
@@ -113,6 +113,19 @@ static enum amber_rc get_page(struct uploads *u, struct amber_err *err)
     u->truncated = false;
     u->key_marker[0] = u->id_marker[0] = '\0';
     return rc ? rc : amber_s3_xml_read(doc.data ? doc.data : "", doc.len, each_text, u, err);
+}
+
+enum amber_rc amber_s3_abort_upload(struct s3_store *st, const char *key, const char *upload_id,
+                                    struct amber_err *err)
+{
+    AMBER_AUTO_BUF struct amber_buf q = AMBER_BUF_INIT(4U * MARKER_MAX);
+    struct s3_answer a;
+
+    enum amber_rc rc = amber_buf_puts(&q, "uploadId=", err);
+    if (!rc)
+        rc = amber_s3_encode(&q, upload_id, true, err);
+    struct s3_call c = {.method = "DELETE", .key = key, .query = q.data};
+    return rc ? rc : amber_s3_call(st, &c, &a, err);
 }
 
 enum amber_rc amber_s3_clean_puts(struct amber_store *base,

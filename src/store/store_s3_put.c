@@ -58,6 +58,7 @@ struct s3_put {
     unsigned n_parts; /* sent out */
     uint64_t bytes;
     char upload_id[UPLOAD_ID_MAX]; /* "": none */
+    bool strays; /* uploads may have begun whose answer, and so their id, was lost */
     char key[];
 };
 
@@ -213,16 +214,26 @@ static enum amber_rc start_upload(struct s3_put *p, struct amber_err *err)
     struct s3_call c = {.method = "POST", .key = p->key, .query = "uploads=", .out = &doc};
     const struct s3_xml_field field = {"InitiateMultipartUploadResult/UploadId", p->upload_id,
                                        sizeof(p->upload_id)};
+    struct s3_tries t;
     struct s3_answer a;
 
     enum amber_rc rc = check_free(p, err); /* before the bytes go out for nothing */
+    if (rc)
+        return rc;
     add_storage_headers(st, &c);
-    if (!rc)
-        rc = amber_s3_call(st, &c, &a, err);
+    amber_s3_tries_init(&t, st, 0);
+    t.fresh = true; /* libcurl repeats what a kept connection may have lost, and tells nobody */
+    do
+        rc = amber_s3_try(st, &c, &t, &a, err);
+    while (rc && amber_s3_again(st, &t, NULL, err));
+    p->strays = t.n > 1 || (rc && amber_rc_retryable(rc));
+    if (rc)
+        rc = amber_wrap(err, "POST %s/%s", st->name, p->key);
     if (!rc)
         rc = amber_s3_xml_fields(doc.data ? doc.data : "", doc.len, &field, 1, err);
     if (!rc && (!p->upload_id[0] || strlen(p->upload_id) == sizeof(p->upload_id) - 1)) {
         p->upload_id[0] = '\0';
+        p->strays = true;
         rc = amber_fail(err, AMBER_E_CORRUPT, "%s/%s: the server gives no upload id", st->name,
                         p->key);
     }
@@ -528,17 +539,21 @@ static void put_free(struct s3_put *p)
     free(p);
 }
 
-enum amber_rc amber_s3_abort_upload(struct s3_store *st, const char *key, const char *upload_id,
-                                    struct amber_err *err)
+static bool is_key(void *arg, const char *key)
 {
-    AMBER_AUTO_BUF struct amber_buf q = AMBER_BUF_INIT(4U * UPLOAD_ID_MAX);
-    struct s3_answer a;
+    return strcmp(arg, key) == 0;
+}
 
-    enum amber_rc rc = amber_buf_puts(&q, "uploadId=", err);
-    if (!rc)
-        rc = amber_s3_encode(&q, upload_id, true, err);
-    struct s3_call c = {.method = "DELETE", .key = key, .query = q.data};
-    return rc ? rc : amber_s3_call(st, &c, &a, err);
+/* The name is this put's alone, and so is every upload under it. */
+static void abort_strays(struct s3_put *p)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    unsigned n = 0;
+
+    if (p->strays && amber_s3_clean_puts(p->base.store, is_key, p->key, &n, &err))
+        amber_warn("%s/%s: whether an upload was begun twice isn't known; such a one takes room "
+                   "until a lifecycle rule removes it: %s",
+                   store_of(p)->name, p->key, err.text);
 }
 
 void amber_s3_put_abort(struct amber_put *base)
@@ -556,6 +571,7 @@ void amber_s3_put_abort(struct amber_put *base)
                        "lifecycle rule removes it: %s",
                        store_of(p)->name, p->key, err.text);
     }
+    abort_strays(p);
     put_free(p);
 }
 
@@ -575,8 +591,10 @@ enum amber_rc amber_s3_put_commit(struct amber_put *base, struct amber_object_in
             rc = wait_parts(p, 0, err);
         if (!rc)
             rc = complete(p, err);
-        if (!rc)
+        if (!rc) {
             p->upload_id[0] = '\0'; /* nothing to abort */
+            abort_strays(p);
+        }
     }
     if (!rc)
         rc = check_stored(p, &a, err);

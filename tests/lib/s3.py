@@ -6,7 +6,8 @@
     s3.py head KEY                "NAME: VALUE" lines of its headers, in lower case
     s3.py copy PREFIX DIR         all objects whose keys begin so, below a new folder
     s3.py put KEY [HEADER:VALUE]  an object from stdin
-    s3.py remove KEY... | remove-all [PREFIX]
+    s3.py remove KEY... | remove-all [PREFIX]   the latter with unfinished uploads
+    s3.py uploads [PREFIX]        "KEY ID" lines of all unfinished uploads in parts
     s3.py request METHOD TARGET [HEADER:VALUE...]   TARGET as it is sent, behind /BUCKET; a body
                                   from stdin if that is no terminal; prints status and body
 
@@ -92,6 +93,13 @@ def listing(prefix=""):
         token = page.findtext(space + "NextContinuationToken")
 
 
+def uploads(prefix=""):
+    """All of at most 1000."""
+    page = xml.fromstring(wanted("GET", f"/?prefix={urllib.parse.quote(prefix, safe='')}&uploads="))
+    space = page.tag.partition("}")[0] + "}" if "}" in page.tag else ""
+    return [(u.findtext(space + "Key"), u.findtext(space + "UploadId")) for u in page.iter(space + "Upload")]
+
+
 def main(command, *args):
     if command == "list":
         for key, size in listing(*args):
@@ -115,6 +123,11 @@ def main(command, *args):
     elif command in ("remove", "remove-all"):
         for key in args if command == "remove" else [k for k, _ in listing(*args)]:
             wanted("DELETE", "/" + quote(key))
+        for key, upload in uploads(*args) if command == "remove-all" else []:
+            wanted("DELETE", f"/{quote(key)}?uploadId={quote(upload)}")
+    elif command == "uploads":
+        for key, upload in uploads(*args):
+            print(key, upload)
     elif command == "request":
         body = b"" if sys.stdin.isatty() else sys.stdin.buffer.read()
         status, answer = request(args[0], args[1], body, args[2:])
