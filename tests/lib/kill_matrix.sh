@@ -8,11 +8,21 @@
 #          family       a parent and its children
 #          partitioned  two partitions that are detached and dropped, one whose rows are deleted
 #          condition    rows of which some never move
+#          large        one table, 9 MB of it in one unit (an upload in parts if the codec is none)
 #   POINT  STEP[:N]     the N-th pass of a step of docs/architecture.md
 #          OPERATION@N  the N-th operation of tests/lib/fault_io.c
 #          commit:N     the N-th unit's COMMIT; the faults before, during and after only
 #   WAY    polite, or fast: several connections, and rows are deleted while the archive is read back
-#   FAULT  as the functions strike_FAULT and heal_FAULT below say
+#   FAULT  as the functions strike_FAULT and heal_FAULT below say, and for what only a folder or only
+#          a bucket can suffer (STORE_KIND, see store.sh) kill_matrix_local.sh and kill_matrix_s3.sh,
+#          which give
+#            matrix_put_steps, matrix_store_faults, matrix_operations   what they add to the product
+#            matrix_foreign_steps  a regex for what docs/architecture.md says of the other kind's steps
+#            matrix_store_begin    called once, before there is a database
+#            matrix_arm_store FAULT  adds to $variables, or gives $wish: what is to fail (fault_io.c)
+#            matrix_store_wait FAULT  until it shall be healed, if before the job's end
+#            matrix_store_struck FAULT  whether the fault came to anything
+#            matrix_store_left     lines about what no settled store has and union_check.py can't see
 #
 # The daemon says that it has come to the point and waits there: nothing is waited for by the clock.
 # It is under SIGSTOP while the fault strikes, and goes on then.
@@ -22,13 +32,15 @@ lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$lib/mount.sh"
 : "${FAULT_IO:?names the library of tests/lib/fault_io.c}" "${PG_PROXY:?names the proxy of tests/lib/pg_proxy.c}"
 
+# shellcheck source=tests/lib/kill_matrix_local.sh
+. "$lib/kill_matrix_$STORE_KIND.sh"
 matrix_kinds=(single family partitioned condition)
+[ "$STORE_KIND" = local ] || matrix_kinds+=(large)
 # In the order of docs/architecture.md; test_every_step_is_in_the_matrix compares.
-matrix_steps=(run-recorded unit-begin name-reserved export-leaf export-done put-fsync put-link
-    put-linked archive-durable manifest-durable proof-done replicas-durable
+matrix_steps=(run-recorded unit-begin name-reserved export-leaf export-done "${matrix_put_steps[@]}"
+    archive-durable manifest-durable proof-done replicas-durable
     delete-table delete-done recorded commit-before commit-after committed marker-durable)
-matrix_operations=(write fsync rename mkdir read send)
-matrix_faults=(kill overtake rival crash away drop full short write fsync rename remove)
+matrix_faults=(kill overtake rival crash away drop remove "${matrix_store_faults[@]}")
 matrix_commit_faults=(before during after)
 
 fault_lib=$FAULT_IO
@@ -46,22 +58,16 @@ matrix_end() {
 # the root tables' rows, which they keep uncompressed; where a heap has 1024 blocks, fast runs read it
 # over several connections.
 matrix_begin() { # ROWS [BYTES]
+    matrix_store_begin
     pg_start
     matrix_rows=$1
-    mkdir "$T/disk"
-    full_disk=preload
-    # Without the right to mount, the n-th write fails for want of space instead.
-    if mount -t tmpfs -o size=32m amberfs-test "$T/disk" 2>/dev/null; then
-        full_disk=real
-        at_exit "umount -l $T/disk 2>/dev/null"
-    fi
-    STORE=$T/disk/store
     cat >"$T/jobs.json" <<'END'
 {"version": 1, "jobs": [
   {"name": "single", "tables": [{"name": "log"}], "time_column": "at"},
   {"name": "family", "tables": [{"name": "ev"}, {"name": "evc", "parent": "ev"}], "time_column": "at"},
   {"name": "partitioned", "tables": [{"name": "part"}], "time_column": "at"},
-  {"name": "condition", "tables": [{"name": "cond"}], "time_column": "at", "where": "state <> 'open'"}]}
+  {"name": "condition", "tables": [{"name": "cond"}], "time_column": "at", "where": "state <> 'open'"},
+  {"name": "large", "tables": [{"name": "big"}], "time_column": "at"}]}
 END
     sql "create schema keep;
          create table keep.log as select i::bigint as id, timestamptz '2023-01-01 00:00Z' + i * 270 / $matrix_rows * interval '1 day' as at,
@@ -77,7 +83,10 @@ END
          create table keep.part as table keep.log;
          create table part (like log including storage, primary key (id, at)) partition by range (at);
          create table keep.cond as select *, case when id % 3 = 0 then 'open' when id % 3 = 1 then 'done' end as state from keep.log;
-         create table cond (like log including all, state text)" >/dev/null || skip_all "the tables can't be made"
+         create table cond (like log including all, state text);
+         create table keep.big as select i::bigint as id, timestamptz '2023-01-01 00:00Z' + i % 80 * interval '1 day' + i / 1300 * interval '90 days' as at,
+             repeat('x', 7000) as note from generate_series(0, 1319) i;
+         create table big (like log including all)" >/dev/null || skip_all "the tables can't be made"
 }
 
 sql() { PGHOST=$T/pg psql -XAtq -v ON_ERROR_STOP=1 -c "$1"; }
@@ -88,6 +97,7 @@ matrix_tables() { # KIND: its tables, parents first
     family) echo ev evc ;;
     partitioned) echo part ;;
     condition) echo cond ;;
+    large) echo big ;;
     esac
 }
 
@@ -105,7 +115,7 @@ matrix_first_day() { # KIND CODEC WAY
     for table in $(matrix_tables "$1"); do fill+="insert into $table table keep.$table; "; done
     sql "set client_min_messages = error; drop schema if exists amberfs cascade;
          drop view if exists public.archived_partitions, public.database_size_stats; $fill" >/dev/null &&
-        rm -rf "${STORE:?}" && mkdir "$STORE" &&
+        store_make &&
         write_env "ARCHIVAL_JOBS_FILE=$T/jobs.json" "ARCHIVAL_COMPRESSION=$2" \
             "ARCHIVAL_EXPORT_CONNECTIONS=$connections" &&
         amberfs init --env-file "$ENVFILE" >/dev/null && return
@@ -126,8 +136,6 @@ matrix_due() { # KIND
 our_sessions_end() {
     sql "select pg_terminate_backend(pid, 60000) from pg_stat_activity where application_name like 'amberfs%'" >/dev/null
 }
-gate_open() { : >"$T/gate"; }
-gate_shut() { rm -f "$T/gate"; }
 
 # SIGKILL.
 strike_kill() { kill -KILL "$daemon"; }
@@ -148,36 +156,6 @@ strike_away() { pg_crash; }
 heal_away() { pg_restart; }
 # The connections are lost.
 strike_drop() { our_sessions_end; }
-# The disk is full to the last byte.
-strike_full() {
-    gate_open
-    [ $full_disk = preload ] || cat /dev/zero >"$T/disk/filler" 2>/dev/null
-}
-heal_full() {
-    rm -f "$T/disk/filler"
-    gate_shut
-}
-# Each write takes half of its bytes; all writes, fsyncs or renames fail.
-strike_short() { gate_open; }
-heal_short() { gate_shut; }
-strike_write() { gate_open; }
-heal_write() { gate_shut; }
-strike_fsync() { gate_open; }
-heal_fsync() { gate_shut; }
-strike_rename() { gate_open; }
-heal_rename() { gate_shut; }
-# The store's folder goes with all that is in it, and comes back empty.
-strike_remove() { rm -rf "${STORE:?}"; }
-heal_remove() { mkdir "$STORE"; }
-
-# What a fault wishes of the preloaded library.
-matrix_wish() { # FAULT
-    case $1 in
-    short) echo "write:0:SHORT" ;;
-    write | fsync | rename) echo "$1:1:EIO+" ;;
-    full) [ $full_disk = real ] || echo "write:1:ENOSPC+" ;;
-    esac
-}
 
 # ---- a case ----
 
@@ -220,9 +198,9 @@ matrix_trigger() {
 
 # What the daemon needs for this case is left in $variables.
 matrix_arm() { # POINT FAULT
-    local wish
-    wish=$(matrix_wish "$2")
+    local wish=''
     variables=()
+    matrix_arm_store "$2"
     case $1 in
     commit:*)
         matrix_proxy_start "$2" "${1#*:}"
@@ -235,30 +213,39 @@ matrix_arm() { # POINT FAULT
         "FAULT_IO_GATE=$T/gate" "ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0")
 }
 
+# A case that didn't do what it is for: not every drawn one can.
+matrix_missed() { diag "$1"; }
+
 # The first run, up to what is left when the daemon has gone.
 matrix_strike() { # POINT FAULT
-    local variables step
+    local variables step reached
     matrix_arm "$@"
     step_begin
     matrix_daemon "${variables[@]}" || return
     : >"$T/gate.pause"
     matrix_trigger
     step_wait
+    reached=$step
     rm "$T/gate.pause"
-    if [ "$step" != ended ]; then
+    if [ "$reached" != ended ]; then
         kill -STOP "$daemon"
         "strike_$2"
         if [ "$2" != kill ]; then
             kill -CONT "$daemon"
             step_go
+            matrix_store_wait "$2"
         fi
     elif [ -z "$proxy" ]; then
-        diag "$1 was never reached"
+        matrix_missed "$1 was never reached"
+    fi
+    if declare -F "heal_$2" >/dev/null; then
+        [ "$step" = again ] || wait "$client" 2>/dev/null
+        "heal_$2"
     fi
     wait "$client" 2>/dev/null
     client=''
-    if declare -F "heal_$2" >/dev/null; then "heal_$2"; fi
-    if [ "$2" = kill ] && [ "$step" != ended ]; then
+    [ "$reached" = ended ] || matrix_store_struck "$2" || matrix_missed "$2 struck nothing"
+    if [ "$2" = kill ] && [ "$reached" != ended ]; then
         mount_wait_death
         assert_eq "the daemon's end" $((128 + $(kill -l KILL))) $status
     else
@@ -269,10 +256,14 @@ matrix_strike() { # POINT FAULT
 }
 
 matrix_check() { # WHEN [OPTION...]
-    local when=$1 tables findings
+    local when=$1 tables findings status
     shift
     read -ra tables < <(matrix_tables "$kind")
-    findings=$(PGHOST=$T/pg "$lib/union_check.py" "$@" "$STORE" "${tables[@]}" 2>&1) && return
+    store_fetch
+    findings=$(PGHOST=$T/pg "$lib/union_check.py" "$@" "$STORE" "${tables[@]}" 2>&1
+        status=$?
+        [[ $* != *--settled* ]] || matrix_store_left
+        exit $status) && [ -z "$findings" ] && return
     fail "$when:"
     diag "$findings"
     return 1
@@ -290,4 +281,41 @@ matrix_case() { # KIND POINT FAULT CODEC WAY
     matrix_check "after the next run" --settled
     assert_eq "rows still due" 0 "$(matrix_due "$kind")"
     [ $test_bad = 0 ]
+}
+
+# ---- a list of cases as a test file ----
+
+cases=()
+# A case with the next job kind (unless one is given), codec and way.
+matrix_add() { # POINT FAULT [KIND]
+    local codecs=(gzip zstd none) ways=(polite fast) i=${#cases[@]}
+    local kind=${3:-${matrix_kinds[i % 4]}} codec=${codecs[i % 3]}
+    [ "$kind" != large ] || codec=none
+    cases+=("$kind $1 $2 $codec ${ways[i / 4 % 2]}")
+}
+
+# All cases (or this build's part, see `sliced`) on tables as matrix_begin makes them, and whether the
+# matrix knows all steps. Each of these cases must come to its point.
+matrix_run() { # ROWS [BYTES]
+    local tests=(test_every_step_is_in_the_matrix) i name
+    matrix_missed() { fail "$1"; }
+    sliced cases
+    for i in "${!cases[@]}"; do
+        name=test_${cases[i]//[^a-z0-9]/_}
+        eval "$name() { matrix_case ${cases[i]}; }"
+        tests+=("$name")
+    done
+    matrix_begin "$@"
+    tap_run "${tests[@]}"
+}
+
+# The steps that the documents name and the sources pass.
+test_every_step_is_in_the_matrix() {
+    local documented passed top=$lib/../..
+    documented=$(sed -n '/^| step | what happens/,/^$/p' "$top/docs/architecture.md" |
+        cut -d '|' -f 4 | sed -E "s/$matrix_foreign_steps//g" | grep -oE '`[a-z-]+`' | tr -d '`')
+    assert_eq "steps of docs/architecture.md" "$documented" "$(printf '%s\n' "${matrix_steps[@]}")"
+    passed=$(cd "$top/src" && grep -ohE 'amber_failpoint\("[a-z-]+"' job/*.c pg/*.c store/store_"$STORE_KIND"*.c |
+        cut -d '"' -f 2 | grep -vx replica-copied | sort) # behind the commit: test_replicas.sh
+    assert_eq "steps of the sources" "$passed" "$(printf '%s\n' "${matrix_steps[@]}" | sort)"
 }
