@@ -14,6 +14,7 @@
  *
  *   hang             no answer until the client goes away
  *   reset            the connection is reset, the server sees nothing
+ *   torn             the same when the server has seen half of its body
  *   lose             the server carries it out, its answer is lost by a reset
  *   answer STATUS CODE [REGION]   an error document; the server sees nothing
  *   body TEXT        the server carries it out; its answer has this body instead
@@ -70,8 +71,8 @@ static struct {
     char *owed[OWED_MAX]; /* requests that a "/STEP" has struck, until they come again; owned */
 } proxy = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static const char *const faults[] = {"hang", "reset",   "lose", "answer", "body",
-                                     "cut",  "shorten", "flip", "drip",   "without"};
+static const char *const faults[] = {"hang", "reset",   "torn", "lose", "answer", "body",
+                                     "cut",  "shorten", "flip", "drip", "without"};
 
 static void must(bool ok, const char *what)
 {
@@ -207,8 +208,8 @@ static bool message_read(int fd, const char *method, struct message *m)
     return true;
 }
 
-/* What the server says to a request. */
-static bool ask_server(const struct message *request, const char *method, struct message *answer)
+/* The first len bytes of a request to the server; its connection, -1 if it doesn't take them. */
+static int tell_server(const struct message *request, size_t len)
 {
     struct sockaddr_in to = {.sin_family = AF_INET,
                              .sin_port = htons(proxy.server),
@@ -216,9 +217,19 @@ static bool ask_server(const struct message *request, const char *method, struct
     int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     must(fd >= 0, "socket");
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    bool ok = connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0 &&
-              send_all(fd, request->data, request->len) && message_read(fd, method, answer);
+    if (connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0 && send_all(fd, request->data, len))
+        return fd;
     close(fd);
+    return -1;
+}
+
+/* What the server says to a request. */
+static bool ask_server(const struct message *request, const char *method, struct message *answer)
+{
+    int fd = tell_server(request, request->len);
+    bool ok = fd >= 0 && message_read(fd, method, answer);
+    if (fd >= 0)
+        close(fd);
     return ok;
 }
 
@@ -414,9 +425,12 @@ static bool exchange(int client, struct message *request, struct message *answer
     char method[16];
     snprintf(method, sizeof(method), "%.*s", (int)strcspn(request->data, " "), request->data);
     struct rule r = rule_for(request);
-    bool hang = strcmp(r.fault, "hang") == 0;
-    if (hang || strcmp(r.fault, "reset") == 0) {
+    bool hang = strcmp(r.fault, "hang") == 0, torn = strcmp(r.fault, "torn") == 0;
+    if (hang || torn || strcmp(r.fault, "reset") == 0) {
         log_request(request, 0, r.fault);
+        int server = torn ? tell_server(request, (request->head + request->len) / 2) : -1;
+        if (server >= 0)
+            close(server);
         if (hang)
             wait_for_end(client);
         else
