@@ -145,7 +145,8 @@ static bool scans(const char *text, size_t len)
     return true;
 }
 
-/* Each byte of the document changed into several others, and left out, and the text cut there. */
+/* Each byte of the document changed into several others, and left out, the text cut there, and
+ * several bytes put before it and behind the end. */
 static void quick_reader_takes_what_is_written_and_nothing_else_otherwise(void **state)
 {
     static const char others[] = {'\0', '\n', ' ', '"', ',', '\\', ']', '}', '0', 'f', (char)0xc3};
@@ -171,6 +172,15 @@ static void quick_reader_takes_what_is_written_and_nothing_else_otherwise(void *
         scans(b.data, b.len - 1);
         memmove(b.data + i + 1, b.data + i, b.len - i - 1);
         b.data[i] = was;
+    }
+    FX_OK(amber_buf_reserve(&b, 1, &err));
+    for (size_t i = 0; i <= b.len; i++) {
+        memmove(b.data + i + 1, b.data + i, b.len - i);
+        for (size_t k = 0; k < sizeof(others); k++) {
+            b.data[i] = others[k];
+            scans(b.data, b.len + 1);
+        }
+        memmove(b.data + i, b.data + i + 1, b.len - i);
     }
     assert_in_range(taken, 100, b.len * sizeof(others) / 2); /* digits of digests, letters of names */
 }
