@@ -36,7 +36,9 @@ enum amber_rc amber_context_connect(const struct amber_context *ctx, const char 
  * Make sure that the catalog exists and that it and the store belong together: the first one to
  * come claims an unowned store (store.json is written once). Where there is no store yet though the
  * catalog has archives in another, most likely a disk isn't mounted or a path is mistaken: that is
- * refused unless ctx->new_store.
+ * refused unless ctx->new_store. Where replicas have the store and the primary is empty, it may have
+ * been lost as well: out->replicas_only tells that nothing is to be archived there, and with
+ * ctx->new_store it becomes the primary again.
  * errors  DENIED the store belongs to another catalog (both are named), or there is none where the
  *         catalog's archives should be; UNSUPPORTED the store asks for a newer amberfs; as the
  *         store's and the database's

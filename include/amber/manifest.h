@@ -185,6 +185,7 @@ struct amber_store_identity {
     char store_id[AMBER_UUID_LEN];
     char catalog_id[AMBER_UUID_LEN]; /* "" while no catalog owns it */
     bool read_only;                  /* an unknown write flag was found */
+    bool replicas_only;              /* the primary has none (amber_context_claim) */
 };
 /* errors  NOT_FOUND no store here yet; CORRUPT; UNSUPPORTED */
 enum amber_rc amber_store_identity_get(struct amber_store *st, struct amber_store_identity *out,

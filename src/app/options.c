@@ -126,7 +126,8 @@ static const struct option options[] = {
     {"json", 0, OPTION_FLAG, NULL, MEMBER(json), OF(STATUS) | OF(LIST), NULL,
      "As JSON, for programs."},
     {"new-store", 0, OPTION_FLAG, NULL, MEMBER(new_store), OF(INIT), NULL,
-     "Begin a further store in an empty ARCHIVAL_PATH, though the catalog has archives in another."},
+     "Begin a further store, or a lost primary anew, in an empty ARCHIVAL_PATH though the catalog has "
+     "archives."},
     {"adopt", 0, OPTION_TEXT, "RUN|all", MEMBER(adopt), OF(RECONCILE), NULL,
      "Take the run's archives into the catalog: its rows aren't in the tables now."},
     {"supersede", 0, OPTION_TEXT, "RUN|all", MEMBER(supersede), OF(RECONCILE), NULL,

@@ -284,6 +284,11 @@ static enum amber_rc prepare(struct archiver *a, struct amber_err *err)
         if (!rc && a->id.read_only)
             rc = amber_fail(err, AMBER_E_UNSUPPORTED, "the store was written by a newer amberfs "
                             "and is read-only for this one; upgrade amberfs");
+        if (!rc && a->id.replicas_only)
+            rc = amber_fail(err, AMBER_E_DENIED, "ARCHIVAL_PATH holds no store "
+                            "(.amberfs/store.json), only its replicas do: mount the disk or correct "
+                            "the path; if the primary is lost and begins anew here: amberfs init "
+                            "--new-store");
         if (!rc)
             rc = amber_recover(a->ctx, a->ctl, &a->id, a->job->name, &rec, err);
         if (!rc && rec.unknown_runs)

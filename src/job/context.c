@@ -58,15 +58,24 @@ static enum amber_rc check_really_new(const struct amber_context *ctx, struct am
     return AMBER_OK;
 }
 
-/* A primary that was lost and is empty now gets its identity back from a replica. */
-static enum amber_rc identify_primary(const struct amber_context *ctx,
-                                      const struct amber_store_identity *id, struct amber_err *err)
+/* A primary that is empty though replicas have the store was lost, or its disk isn't mounted: it gets
+ * its identity back when somebody says so, or while there is no archive. */
+static enum amber_rc identify_primary(const struct amber_context *ctx, struct amber_pg *pg,
+                                      struct amber_store_identity *id, struct amber_err *err)
 {
     struct amber_replicate_config cfg = {
         .from = ctx->store, .to = amber_copies_store(ctx->store, 0), .pool = ctx->pool};
+    struct amber_store_identity own;
+    struct amber_err why = AMBER_ERR_INIT;
+    char store_id[AMBER_UUID_LEN];
+    uint64_t archives = 0;
+    enum amber_rc rc = AMBER_OK;
     if (amber_copies_count(ctx->store) == 1)
         return AMBER_OK;
-    return amber_replicate_identity(&cfg, id->store_id, err);
+    if (amber_store_identity_get(cfg.to, &own, &why) == AMBER_E_NOT_FOUND && !ctx->new_store)
+        rc = amber_catalog_any_store(pg, store_id, &archives, err);
+    id->replicas_only = archives > 0;
+    return rc || archives ? rc : amber_replicate_identity(&cfg, id->store_id, err);
 }
 
 enum amber_rc amber_context_claim(const struct amber_context *ctx, struct amber_pg *pg,
@@ -106,7 +115,7 @@ enum amber_rc amber_context_claim(const struct amber_context *ctx, struct amber_
                           "catalog %s: connect to the store's own database, or give this database "
                           "a store folder of its own in ARCHIVAL_PATH",
                           id.store_id, id.catalog_id, amber_pg_database(pg), catalog_id);
-    rc = identify_primary(ctx, &id, err);
+    rc = identify_primary(ctx, pg, &id, err);
     if (!rc)
         *out = id;
     return rc;

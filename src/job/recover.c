@@ -591,7 +591,7 @@ enum amber_rc amber_recover(const struct amber_context *ctx, struct amber_pg *pg
         if (!rc)
             rc = settle_orphans(ctx, pg, &aborted, &commits, primary, out, err);
     }
-    if (!rc && !id->read_only) {
+    if (!rc && !id->read_only && !id->replicas_only) {
         rc = amber_catalog_runs(pg, id->store_id, "committed", job, false, run_items_add,
                                 &committed, err);
         if (!rc)

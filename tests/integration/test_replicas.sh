@@ -199,9 +199,17 @@ test_primary_lost_is_read_from_a_replica() {
     right=$(digests)
     mount_stop
     rm -rf "${STORE:?}" && mkdir "$STORE"
+    sql "insert into ev table keep.ev; insert into evc table keep.evc"
+    expect_error 'job ev: failed'
     mount_start || return
     assert_eq "with the database" "$right" "$(digests)"
+    # The folder may be one below which a disk isn't mounted.
+    run_job ev && assert_match "job" 'mount the disk.*--new-store' "$result"
     mount_stop
+    assert_eq "written there" '' "$(find "$STORE" -type f)"
+    assert_status 0 amberfs init --new-store
+    assert_same "identity" "$WEST/.amberfs/store.json" "$STORE/.amberfs/store.json"
+    assert_status 0 amberfs archive ev
     rm -rf "${STORE:?}" && mkdir "$STORE"
     PGHOST=$T/nowhere mount_start -o ro || return
     assert_eq "without a database" "$right" "$(digests)"
