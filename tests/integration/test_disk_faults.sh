@@ -50,25 +50,38 @@ test_failed_fsync_moves_nothing() { sweep fsync EIO 'Input/output error' $((3 * 
 test_failed_rename_moves_nothing() { sweep rename EIO 'Input/output error' $step; }
 test_failed_mkdir_moves_nothing() { sweep mkdir ENOSPC 'No space left' $((3 * step)); }
 test_failed_read_back_moves_nothing() { sweep read EIO 'Input/output error' $((2 * step)); }
-# Something changes the manifest before it is read back, and it still makes sense.
-test_changed_manifest_moves_nothing() {
-    local run manifest
-    reset_small_job || return
-    step_begin
-    AMBER_FAILPOINT=manifest-durable=pause "$AMBERFS" archive ev --env-file "$ENVFILE" >"$T/.out" 2>"$T/.msg" </dev/null &
-    run=$!
-    step_wait
+# Something damages what was written before it is read back; the manifest still makes sense then.
+damage_manifest() {
     manifest=$(find "$STORE/.amberfs/manifests" -type f)
     chmod u+w "$manifest"
     sed -i 's/"job":"ev"/"job":"ew"/' "$manifest"
+}
+damage_archive() {
+    chmod u+w "$STORE"/ev/*
+    printf x | dd of="$(echo "$STORE"/ev/*)" bs=1 seek=2000 conv=notrunc status=none
+}
+damaged() { # WHAT CONNECTIONS
+    local run manifest
+    reset_small_job || return
+    step_begin
+    ARCHIVAL_EXPORT_CONNECTIONS=$2 AMBER_FAILPOINT=manifest-durable=pause \
+        "$AMBERFS" archive ev --env-file "$ENVFILE" >"$T/.out" 2>"$T/.msg" </dev/null &
+    run=$!
+    step_wait
+    "damage_$1"
     step_go
     wait $run
-    assert_eq "status" 1 $?
+    assert_eq "$*: status" 1 $?
     step_end
-    assert_match "message" 'reading the new archive back.*manifest' "$(cat "$T/.msg")"
-    assert_eq "archives" 0 "$(sql "select count(*) from amberfs.archived_partitions")"
-    each_row_once "changed manifest"
-    next_run_completes "changed manifest"
+    assert_match "$*: message" 'reading the new archive back.*SHA-256' "$(cat "$T/.msg")"
+    assert_eq "$*: archives" 0 "$(sql "select count(*) from amberfs.archived_partitions")"
+    each_row_once "$*"
+    next_run_completes "$*"
+}
+test_damage_before_the_read_back_moves_nothing() {
+    damaged manifest 1
+    damaged archive 1
+    damaged archive 3
 }
 test_failed_unlink_hides_what_is_left() {
     # An unlink happens when a run is undone: the archive's second rename fails too.
@@ -113,5 +126,5 @@ pg_start
 make_small_job 60
 tap_run test_failed_write_moves_nothing test_full_disk_moves_nothing test_failed_fsync_moves_nothing \
     test_failed_rename_moves_nothing test_failed_mkdir_moves_nothing test_failed_read_back_moves_nothing \
-    test_changed_manifest_moves_nothing test_failed_unlink_hides_what_is_left \
+    test_damage_before_the_read_back_moves_nothing test_failed_unlink_hides_what_is_left \
     test_short_writes_are_completed test_failed_step_moves_all_or_nothing
