@@ -325,6 +325,12 @@ static enum amber_rc job_name_check(struct reading *r, const char *path, const c
 {
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                   "0123456789-_";
+    if (strcmp(name, "verify") == 0 || strcmp(name, "restore") == 0)
+        return amber_check_add(
+            &r->check, err, path, "name",
+            "\"%s\" is not allowed: it is the name of a task of the daemon's own "
+            "(.control/%s)",
+            name, name);
     if (name[strspn(name, allowed)] == '\0')
         return AMBER_OK;
     return amber_check_add(&r->check, err, path, "name",

@@ -328,6 +328,12 @@ static void wrong_job_is_refused_with_path(void **state)
         FILE_OF("{\"name\":\"a b\",\"time_column\":\"t\",\"tables\":[{\"name\":\"x\"}]}"),
         "jobs[0].name: \"a b\" is not allowed: letters");
     assert_refused(
+        FILE_OF("{\"name\":\"verify\",\"time_column\":\"t\",\"tables\":[{\"name\":\"x\"}]}"),
+        "jobs[0].name: \"verify\" is not allowed: it is the name of a task");
+    assert_refused(
+        FILE_OF("{\"name\":\"restore\",\"time_column\":\"t\",\"tables\":[{\"name\":\"x\"}]}"),
+        "jobs[0].name: \"restore\" is not allowed: it is the name of a task");
+    assert_refused(
         FILE_OF("{\"name\":\"../x\",\"time_column\":\"t\",\"tables\":[{\"name\":\"x\"}]}"),
         "jobs[0].name: \"../x\" is not allowed");
     assert_refused(FILE_OF("{\"name\":\"a\",\"time_column\":\"t\",\"tables\":[{\"name\":\"x\"}]},"
