@@ -113,14 +113,28 @@ static void verify_named(struct app *app, const struct amber_entry_list *list, c
     }
 }
 
+/* The check of a disk that isn't mounted, or of a mistaken path, must not pass for having found
+ * nothing. */
+static void refuse_no_store(struct app *app, struct tally *n)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    struct amber_store_identity id;
+    if (n->archives || n->foreign ||
+        amber_store_identity_get(app->store, &id, &err) != AMBER_E_NOT_FOUND)
+        return;
+    n->unchecked++;
+    printf("UNKNOWN %s: it holds no store (.amberfs/store.json): mount its disk, or correct "
+           "ARCHIVAL_PATH\n",
+           app->cfg.path);
+}
+
 static void verify_all(struct app *app, const struct amber_entry_list *list, struct tally *n)
 {
     struct amber_err err = AMBER_ERR_INIT;
     for (size_t i = 0; i < list->n && !amber_cancel_is_set(amber_app_cancel()); i++)
         verify_one(app, &list->items[i], n);
     if (amber_documents_check(&app->ctx, document_fault, n, &err) ||
-        (amber_copies_count(app->store) > 1 &&
-         amber_verify_identities(app, &n->copies, &err))) {
+        (amber_copies_count(app->store) > 1 && amber_verify_identities(app, &n->copies, &err))) {
         amber_app_fail(&err);
         n->unchecked++;
     }
@@ -128,6 +142,7 @@ static void verify_all(struct app *app, const struct amber_entry_list *list, str
         amber_verify_copies_end(app, &n->copies);
     n->damaged += n->copies.damaged;
     n->unchecked += n->copies.unchecked;
+    refuse_no_store(app, n);
     printf("%zu archives verified", n->archives);
     if (n->foreign)
         printf(", %zu files of other programs", n->foreign);
@@ -140,8 +155,8 @@ static void verify_all(struct app *app, const struct amber_entry_list *list, str
 static int verify_mounted(struct app *app, const char *mountpoint)
 {
     if (app->opt->all || !app->opt->n_args)
-        return amber_daemon_run(mountpoint, "verify",
-                                app->opt->repair ? "--repair --all" : "--all", "verify");
+        return amber_daemon_run(mountpoint, "verify", app->opt->repair ? "--repair --all" : "--all",
+                                "verify");
     int status = 0;
     for (size_t i = 0; i < app->opt->n_args; i++) {
         struct amber_err err = AMBER_ERR_INIT;
@@ -176,7 +191,8 @@ int amber_cmd_verify(struct app *app)
         for (size_t i = 0; i < app->opt->n_args; i++)
             verify_named(app, &list, app->opt->args[i], &n);
     amber_entry_list_clear(&list);
-    return n.damaged || n.unchecked || n.copies.damaged || n.copies.unchecked || amber_cancel_is_set(amber_app_cancel());
+    return n.damaged || n.unchecked || n.copies.damaged || n.copies.unchecked ||
+           amber_cancel_is_set(amber_app_cancel());
 }
 
 /* ---- rebuild-manifest ---- */

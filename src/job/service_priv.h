@@ -140,7 +140,8 @@ enum amber_rc amber_restore_words(char *line, char **out_archive, struct amber_r
 /* The watcher thread; arg is the service. */
 void *amber_service_watch_main(void *arg);
 /* The first tree, before the mount shows anything: from the catalog if it can be had, else from the
- * commit markers. errors DENIED, UNSUPPORTED, INVALID: somebody has to look; IO of the store. */
+ * commit markers. errors DENIED (another catalog's store, not a refused login), UNSUPPORTED,
+ * INVALID: somebody has to look; IO of the store. */
 enum amber_rc amber_service_first_tree(struct amber_service *s, struct amber_err *err)
     AMBER_MUST_CHECK;
 /* A replica's thread; arg is its struct replica. */

@@ -386,6 +386,8 @@ enum amber_rc amber_service_first_tree(struct amber_service *s, struct amber_err
     struct amber_pg *pg = NULL;
     struct amber_err why = AMBER_ERR_INIT;
     enum amber_rc rc = amber_context_connect(s->ctx, "start", NULL, &pg, &why);
+    /* A password may be changed while the archives are needed: as with a server that is down. */
+    bool login_refused = rc == AMBER_E_DENIED;
     if (!rc)
         rc = claim(s, pg, &why);
     if (!rc)
@@ -395,7 +397,8 @@ enum amber_rc amber_service_first_tree(struct amber_service *s, struct amber_err
     amber_pg_close(pg);
     if (!rc)
         return AMBER_OK;
-    if (rc == AMBER_E_DENIED || rc == AMBER_E_UNSUPPORTED || rc == AMBER_E_INVALID) {
+    if ((rc == AMBER_E_DENIED && !login_refused) || rc == AMBER_E_UNSUPPORTED ||
+        rc == AMBER_E_INVALID) {
         *err = why; /* somebody has to look at this: no mount */
         return rc;
     }

@@ -214,13 +214,20 @@ static enum amber_rc connect_failed(PGconn *conn, struct amber_err *err)
     amber_pg_connect_message(PQerrorMessage(conn), why, sizeof(why), state);
     format_where(conn, where, sizeof(where));
     if (strncmp(state, "28", 2) == 0 || PQconnectionNeedsPassword(conn))
-        return amber_fail(err, AMBER_E_DENIED, "%s refuses the login: %s", where, why);
+        return amber_fail(
+            err, AMBER_E_DENIED,
+            "%s refuses the login: %s; check user and password in DATABASE_URL, PGPASSFILE or "
+            "the PG variables, and the server's pg_hba.conf",
+            where, why);
     if (strncmp(why, "invalid ", 8) == 0) {
         amber_pg_hide_quoted(why);
         return amber_fail(err, AMBER_E_INVALID, "the database's address: %s", why);
     }
     if (strcmp(state, "3D000") == 0) {
-        enum amber_rc rc = amber_fail(err, AMBER_E_DB, "%s: %s", where, why);
+        enum amber_rc rc = amber_fail(err, AMBER_E_DB,
+                                      "%s: %s; correct the name in DATABASE_URL or "
+                                      "PGDATABASE, or make it with createdb",
+                                      where, why);
         memcpy(err->sqlstate, state, sizeof(err->sqlstate));
         return rc;
     }

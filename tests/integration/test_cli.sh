@@ -124,6 +124,16 @@ test_mount_over_the_store_itself() {
     umount "$STORE" 2>/dev/null || fusermount3 -u "$STORE"
     tail --pid="$pid" -s 0.02 -f /dev/null
 }
+test_mount_with_a_refused_login_still_reads() {
+    local pid
+    assert_status 0 env PGUSER=nobody_knows_me "$AMBERFS" mount --env-file "$ENVFILE" "$MNT" || return
+    assert_match "warning" 'refuses the login.*DATABASE_URL.*archives stay readable' "$msg"
+    assert_status 0 sh -c "cat $MNT/flow_sessions/*.json >/dev/null"
+    assert_eq "reachable" false "$(jq .database.reachable "$MNT/.status")"
+    pid=$(jq .pid "$MNT/.status")
+    umount "$MNT" 2>/dev/null || fusermount3 -u "$MNT"
+    tail --pid="$pid" -s 0.02 -f /dev/null
+}
 test_without_database_cat_list_verify_and_rebuild_work() {
     local file name
     pg_stop
@@ -147,6 +157,12 @@ test_without_database_cat_list_verify_and_rebuild_work() {
     assert_status 1 amberfs cat flow_deltas/none.json --env-file "$ENVFILE"
     assert_match "message" 'none\.json' "$msg"
 }
+test_verify_of_no_store_does_not_pass() {
+    mkdir "$T/empty"
+    assert_status 1 env ARCHIVAL_PATH="$T/empty" "$AMBERFS" verify --all --env-file "$ENVFILE"
+    assert_match "verdict" "UNKNOWN $T/empty: it holds no store" "$out"
+    assert_match "count" '0 archives verified, 0 damaged, 1 could not be checked' "$out"
+}
 
 pg_start
 make_demo_data 4000
@@ -165,4 +181,6 @@ tap_run test_help_and_version \
     test_mount_as_fstab_calls_it \
     test_read_only_mount_refuses_jobs \
     test_mount_over_the_store_itself \
+    test_mount_with_a_refused_login_still_reads \
+    test_verify_of_no_store_does_not_pass \
     test_without_database_cat_list_verify_and_rebuild_work
