@@ -31,7 +31,7 @@ sweep() {
             break
         fi
         struck=$n
-        [ $status = 0 ] || grep -qE -- "$3" "$T/.msg" || fail "$1 $n: not its message: $(tail -n 1 "$T/.msg")"
+        grep -qE -- "$3" "$T/.msg" || fail "$1 $n: not its message: $(tail -n 1 "$T/.msg")"
         # A run that got through has said that it kept something back, or none was needed.
         each_row_once "$1 $n $2" || return
         put_back || return
@@ -46,7 +46,7 @@ put_back() {
 
 test_failed_write_moves_nothing() { sweep write EIO 'Input/output error' $step; }
 test_full_disk_moves_nothing() { sweep write ENOSPC+ 'No space left' $((3 * step)); }
-test_failed_fsync_moves_nothing() { sweep fsync EIO 'Input/output error' $((3 * step)); }
+test_failed_fsync_moves_nothing() { sweep fsync EIO 'Input/output error' $((2 * step)); }
 test_failed_rename_moves_nothing() { sweep rename EIO 'Input/output error' $step; }
 test_failed_mkdir_moves_nothing() { sweep mkdir ENOSPC 'No space left' $((3 * step)); }
 test_failed_read_back_moves_nothing() { sweep read EIO 'Input/output error' $((2 * step)); }
