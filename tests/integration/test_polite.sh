@@ -128,6 +128,20 @@ test_changes_meanwhile_are_archived_as_they_are() {
     done
 }
 
+# What comes behind the snapshot is in nobody's part of the heap. Nothing has to be done anew.
+test_row_inserted_meanwhile_waits_for_the_next_run() {
+    fresh ARCHIVAL_EXPORT_CONNECTIONS=3 || return
+    AMBER_FAILPOINT=unit-begin=stop job_start
+    wait_until stopped || return
+    sql "insert into ev values (900002, '2023-03-03 03:03Z', 'late'); insert into keep.ev select * from ev where id = 900002" ||
+        return
+    go_on
+    each_row_once "inserted"
+    assert_eq "rows left" 1 "$(sql 'select count(*) from ev')"
+    next_run_completes "inserted"
+    sql "delete from keep.ev where id = 900002"
+}
+
 # At that rate the unit holds its locks for seconds. The waiting session gets what it wants while the
 # run is still there, which ends well behind it.
 working() { [ "$(locks)" = "AccessShareLock RowExclusiveLock" ]; }
@@ -229,6 +243,7 @@ make_small_job 5000
 sql "alter table ev alter note set storage external; update ev set note = repeat(md5(id::text), 59);
      truncate keep.ev; insert into keep.ev select * from ev order by id"
 tap_run test_more_connections_write_the_same_archives test_no_lock_is_beyond_row_exclusive \
-    test_changes_meanwhile_are_archived_as_they_are test_unit_gives_way_to_who_waits \
+    test_changes_meanwhile_are_archived_as_they_are test_row_inserted_meanwhile_waits_for_the_next_run \
+    test_unit_gives_way_to_who_waits \
     test_unit_gives_way_to_who_waits_for_a_row test_rows_of_one_table_are_deleted_while_they_are_read \
     test_run_leaves_time_to_who_works

@@ -93,15 +93,16 @@ test_set_back_into_the_middle_of_a_run() {
     AMBER_FAILPOINT=recorded:2=pause "$AMBERFS" archive ev --env-file "$ENVFILE" >/dev/null 2>&1 &
     pid=$!
     step_wait
-    remember
+    # With a crash the unit would be done anew, by another run. Nobody writes meanwhile.
+    sql checkpoint && rm -rf "$T/pg/past" && cp -a "$T/pg/data" "$T/pg/past" && rm "$T/pg/past/postmaster.pid"
     step_go
-    wait $pid # the second unit lost its server, and was done anew
-    assert_status 0 amberfs archive ev
+    wait $pid
     set_back
     assert_eq "running" 1 "$(sql "select count(*) from amberfs.runs where state = 'running'")"
     each_row_once "set back" --set-back
     assert_status 1 amberfs archive ev
     assert_match "message" 'reconcile' "$msg"
+    assert_eq "left alone" 1 "$(sql "select count(*) from amberfs.runs where state = 'running'")"
     assert_status 0 amberfs reconcile --supersede all
     next_run=$(amberfs archive ev 2>&1) || fail "the next run: $next_run"
     each_row_once "superseded"
@@ -139,6 +140,20 @@ test_folder_without_the_store_is_not_taken_for_it() {
     mount_stop
 }
 
+# A database with another catalog may neither archive into the store nor restore from it.
+test_store_of_another_catalog_is_refused() {
+    local command
+    write_small_job
+    reset_small_job || return
+    sql "set client_min_messages = error; drop schema amberfs cascade" >/dev/null
+    for command in init 'archive ev' reconcile; do
+        # shellcheck disable=SC2086 # two words
+        assert_status 1 amberfs $command
+        assert_match "$command" 'belongs to the catalog .*store folder of its own' "$msg"
+    done
+    assert_eq "rows" 600 "$(sql "select count(*) from ev")"
+}
+
 # Many tables with long names: every one of them waits, and one whose name begins like another's
 # doesn't wait with it.
 test_every_table_of_the_lost_future_waits() {
@@ -173,6 +188,11 @@ test_leftovers_are_removed_but_no_stranger() {
     local name
     write_small_job
     reset_small_job || return
+    AMBER_FAILPOINT=proof-done amberfs archive ev >/dev/null 2>&1
+    find "$STORE/ev" "$STORE/evc" -type f -exec sha256sum {} + >"$T/left"
+    assert_status 0 amberfs archive ev
+    assert_status 0 sha256sum -c "$T/left" # until they are old
+    reset_small_job || return
     echo ARCHIVAL_ORPHAN_DAYS=0 >>"$ENVFILE"
     AMBER_FAILPOINT=name-reserved amberfs archive ev >/dev/null 2>&1
     name=$(sql "select logical_name from amberfs.names")
@@ -200,4 +220,5 @@ tap_run test_job_refuses_and_reconcile_lists \
     test_tree_with_and_without_database test_supersede_when_the_rows_are_back \
     test_adopt_when_the_rows_are_not_in_the_table test_one_run_at_a_time \
     test_set_back_into_the_middle_of_a_run test_every_table_of_the_lost_future_waits \
-    test_leftovers_are_removed_but_no_stranger test_folder_without_the_store_is_not_taken_for_it
+    test_leftovers_are_removed_but_no_stranger test_store_of_another_catalog_is_refused \
+    test_folder_without_the_store_is_not_taken_for_it
