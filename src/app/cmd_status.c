@@ -43,11 +43,12 @@ static void print_bar(const json_t *progress)
            text_of(progress, "phase"), text_of(progress, "period"), text_of(progress, "table"),
            rows, rate,
            json_is_true(json_object_get(progress, "leavesTime"))
-               ? ", slower while others work in the database"
+               ? ", slower while others work in the database "
+                 "(ARCHIVAL_EXPORT_CONNECTIONS=2 or more wouldn't be)"
                : "");
 }
 
-static void print_job(const json_t *job, bool terminal)
+static void print_job(const json_t *job)
 {
     const json_t *last = json_object_get(job, "lastResult");
     const json_t *progress = json_object_get(job, "progress");
@@ -59,7 +60,7 @@ static void print_job(const json_t *job, bool terminal)
            json_is_object(last) ? text_of(last, "state") : "-", rows);
     if (json_is_object(last) && json_is_string(json_object_get(last, "error")))
         printf("  %-18s %s\n", "", text_of(last, "error"));
-    if (json_is_object(progress) && terminal)
+    if (json_is_object(progress))
         print_bar(progress);
 }
 
@@ -78,7 +79,7 @@ static void print_replica(const json_t *r)
         printf("          %s\n", text_of(r, "error"));
 }
 
-static void print_table(const json_t *doc, bool terminal)
+static void print_table(const json_t *doc)
 {
     const json_t *store = json_object_get(doc, "store");
     const json_t *db = json_object_get(doc, "database");
@@ -105,7 +106,7 @@ static void print_table(const json_t *doc, bool terminal)
                text_of(store, "needsReconcile"));
     printf("\n  %-18s %-9s %-21s %-21s %-9s %s\n", "job", "state", "next run", "last run", "result",
            "rows");
-    json_array_foreach(json_object_get(doc, "jobs"), i, item) print_job(item, terminal);
+    json_array_foreach(json_object_get(doc, "jobs"), i, item) print_job(item);
     json_array_foreach(json_object_get(doc, "pins"), i, item)
         printf("pinned    %s, %s to %s, until %s (restored rows stay)\n", text_of(item, "table"),
                text_of(item, "from"), text_of(item, "to"), text_of(item, "until"));
@@ -124,7 +125,7 @@ static enum amber_rc show(struct app *app, const char *mountpoint, struct amber_
     json_t *doc;
     if ((rc = amber_json_load(text.data ? text.data : "", text.len, true, &doc, NULL, err)))
         return amber_wrap(err, "%s/.status", mountpoint);
-    print_table(doc, isatty(STDOUT_FILENO));
+    print_table(doc);
     json_decref(doc);
     return AMBER_OK;
 }
@@ -139,7 +140,8 @@ static enum amber_rc pick_mount(struct app *app, char **out, struct amber_err *e
         free(*out);
         *out = NULL;
         return amber_fail(err, AMBER_E_NOT_FOUND, alive ? "%s isn't an amberfs mount"
-                                                        : "%s isn't a live amberfs mount",
+                                                        : "%s isn't a live amberfs mount: start "
+                                                          "its daemon with `amberfs mount`",
                           app->opt->args[0]);
     }
     *out = amber_app_mounted(app);

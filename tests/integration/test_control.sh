@@ -81,6 +81,8 @@ test_status_tells_how_far_a_running_job_is() {
     progress=$(jq -c '.jobs[] | select(.name == "memory-cleanup").progress' "$MNT/.status")
     assert_eq "progress" "[\"export\",\"public.memory_chunks\",$rows,$rows,$rows,100,true]" \
         "$(jq -c '[.phase, .table, .rows, .unitRows, .unitRowsDone, .percentOfUnit, .leavesTime]' <<<"$progress")"
+    assert_match "status in a pipe" '100 %.*export.*public.memory_chunks.*slower while others work' \
+        "$(amberfs status "$MNT" | cat)"
     assert_match "rate" '^[1-9][0-9]?$' "$(jq .rowsPerSecond <<<"$progress")"
     assert_match "period and start" '^20.* to 20.*,20' "$(jq -r '.period + "," + .startedAt' <<<"$progress")"
     sql "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'app'" >/dev/null
