@@ -177,7 +177,8 @@ int amber_cmd_archive(struct app *app)
     const struct amber_job *job = amber_jobs_find(jobs, name);
     int status = 1;
     if (!job) {
-        fprintf(stderr, "amberfs: there is no job \"%s\"; there are:", name);
+        fprintf(stderr, "amberfs: there is no job \"%s\"; there are:%s", name,
+                jobs->n ? "" : " none");
         for (size_t i = 0; i < jobs->n; i++)
             fprintf(stderr, "%s %s", i ? "," : "", jobs->jobs[i].name);
         fputc('\n', stderr);

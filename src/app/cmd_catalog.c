@@ -106,7 +106,7 @@ int amber_cmd_reconcile(struct app *app)
     if (rc)
         return amber_app_fail(&err);
     if (!r.seen)
-        printf("store and catalog agree: there is nothing to reconcile\n");
+        printf("the catalog knows every run in the store: there is nothing to reconcile\n");
     else if (r.seen > r.settled)
         printf("\n%zu runs are in the store but not in the catalog: the database was set back or "
                "failed over. For each of them look whether its rows are in the table now:\n"

@@ -346,7 +346,8 @@ int amber_cmd_mount(struct app *app)
         return amber_app_fail(&err);
     mountpoint = realpath(app->opt->args[0], NULL);
     if (!mountpoint) {
-        amber_fail_errno(&err, errno, "mount point %s", app->opt->args[0]);
+        amber_fail_errno(&err, errno, "mount point %s (it must be a folder that is there)",
+                         app->opt->args[0]);
         return amber_app_fail(&err);
     }
     int status = -1;

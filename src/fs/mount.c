@@ -153,7 +153,10 @@ static enum amber_rc check_mountpoint(const char *path, struct amber_err *err)
         return amber_fail(err, AMBER_E_INVALID, "mount point %s must be an absolute path", path);
     if (amber_mount_find(path, &root, &alive)) {
         if (alive)
-            return amber_fail(err, AMBER_E_BUSY, "an amberfs mount at %s is there and alive", root);
+            return amber_fail(err, AMBER_E_BUSY,
+                              "an amberfs mount at %s is there and alive: `amberfs status %s` shows "
+                              "it, `fusermount3 -u %s` ends it",
+                              root, root, root);
         enum amber_rc rc = amber_mount_detach(root, err);
         if (rc)
             return rc;

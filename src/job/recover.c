@@ -562,7 +562,9 @@ static enum amber_rc make_missing_markers(const struct amber_context *ctx, struc
             continue;
         struct amber_err err = AMBER_ERR_INIT;
         if (amber_marker_write(ctx, pg, store_id, run->run_id, run->job, &err))
-            amber_error("run %s: its commit marker can't be written: %s", run->run_id, err.text);
+            amber_error("run %s: its commit marker can't be written: %s; if the store was damaged or "
+                        "set back, put this run's files back from a backup",
+                        run->run_id, err.text);
         else
             out->markers_made++;
     }

@@ -168,8 +168,10 @@ static void log_end(const struct task *t, const struct amber_job_result *r, enum
     if (rc)
         amber_log(rc == AMBER_E_CANCELED ? AMBER_LOG_WARN : AMBER_LOG_ERROR, "%s %s: %s: %s", what,
                   t->name, r->state, r->error);
+    else if (t->kind != TASK_ARCHIVE)
+        amber_info("task %s: ok", t->name);
     else
-        amber_info("%s %s: ok: %llu rows in %llu archives, %llu rows stayed", what, t->name,
+        amber_info("job %s: ok: %llu rows in %llu archives, %llu rows stayed", t->name,
                    (unsigned long long)r->rows, (unsigned long long)r->archives,
                    (unsigned long long)r->rows_stayed);
 }

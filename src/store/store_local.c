@@ -460,7 +460,10 @@ static enum amber_rc open_root(const struct amber_store_config *cfg, int *out,
     }
     *out = open(cfg->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (*out < 0)
-        return amber_fail_errno(err, errno, "the storage folder %s can't be opened", cfg->path);
+        return amber_fail_errno(err, errno,
+                                "the storage folder %s can't be opened (mount its disk, or correct the "
+                                "path)",
+                                cfg->path);
     return AMBER_OK;
 }
 
