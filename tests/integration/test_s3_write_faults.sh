@@ -132,6 +132,12 @@ test_no_upload_is_left() {
     assert_status 0 archive_big
     assert_eq "uploads after the next run" 0 "$(uploads)"
     assert_eq "rows" 0 "$(sql 'select count(*) from big')"
+    # The exact texts of bounded arrays, which stand beside the archive.
+    big_day && sql "alter table big alter note type text[] using ('[2:3]={' || note || ',' || reverse(note) || '}')::text[]"
+    AMBER_FAILPOINT=put-complete:2 archive_big >/dev/null 2>&1
+    assert_match "upload of the dead" 'archives/\.amberfs/attachments/big/' "$(s3 uploads archives/ </dev/null)"
+    assert_status 0 archive_big
+    assert_eq "uploads after the next run" 0 "$(uploads)"
     unset ARCHIVAL_S3_TIMEOUT
 }
 
