@@ -43,7 +43,8 @@ test_cut_off_archive_does_not_commit() {
     assert_status 1 cp "$T/$name" "$MNT/.restore/"
     head -c -7 "${file[0]}" >"$T/$name"
     assert_status 1 cp "$T/$name" "$MNT/.restore/"
-    sed '1s/info\|warn\|debug\|error/fatal/' "${file[0]}" >"$T/$name"
+    sed '1s/"message":"/&edited: /' "${file[0]}" >"$T/$name" # the table would take it
+    cmp -s "${file[0]}" "$T/$name" && fail "nothing was edited"
     assert_status 1 cp "$T/$name" "$MNT/.restore/"
     assert_eq "rows" 0 "$(count flow_execution_logs)"
 }
@@ -62,6 +63,9 @@ test_persons_file_of_picked_and_edited_rows_restores() {
 test_bad_row_is_named_by_line_and_restores_nothing() {
     sql "delete from flow_execution_logs" >/dev/null
     expect_error 'line 3'
+    expect_error 'no line break at its end'
+    head -c -1 "$T/picked.json" >"$T/bad.json"
+    assert_status 1 cp "$T/bad.json" "$MNT/.restore/flow_execution_logs/"
     { head -n 2 "$T/picked.json" && echo '{"id": "no uuid"}' && tail -n 1 "$T/picked.json"; } >"$T/bad.json"
     assert_status 1 cp "$T/bad.json" "$MNT/.restore/flow_execution_logs/"
     assert_eq "rows" 0 "$(count flow_execution_logs)"
