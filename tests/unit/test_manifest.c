@@ -347,6 +347,42 @@ static void get_under_another_name_is_corrupt(void **state)
         AMBER_E_NOT_FOUND);
 }
 
+/* In place of the manifest under key: get it with the digest of the first one. */
+static enum amber_rc get_instead(struct fx *f, const char *key, const struct amber_manifest *m,
+                                 const struct amber_sha256 *recorded)
+{
+    AMBER_CLEANUP(amber_manifest_clear) struct amber_manifest p = {0};
+    AMBER_AUTO_FREE char *again = NULL;
+    struct amber_sha256 d;
+    struct amber_err err = AMBER_ERR_INIT;
+
+    FX_OK(amber_store_remove(f->st, key, &err));
+    FX_OK(amber_manifest_put(f->st, m, &again, &d, &err));
+    return amber_manifest_get(f->st, key, recorded, &p, &err);
+}
+
+static void get_of_rebuilt_counts_for_the_markers_bytes_only(void **state)
+{
+    struct fx *f = *state;
+    AMBER_CLEANUP(amber_manifest_clear) struct amber_manifest m = {0};
+    AMBER_AUTO_FREE char *key = NULL;
+    struct amber_sha256 d;
+    struct amber_err err = AMBER_ERR_INIT;
+
+    fx_write(f, KEY, AMBER_CODEC_GZIP, 600, &m, NULL, NULL);
+    FX_OK(amber_manifest_put(f->st, &m, &key, &d, &err));
+    struct amber_marker_entry e = {
+        .manifest_key = key, .digest = d, .stored = m.archive.stored_sha256};
+    struct amber_marker marker = {.run_id = FX_RUN, .entries = &e, .n_entries = 1};
+    FX_OK(amber_marker_put(f->st, &marker, &err));
+    m.created_us++;
+    assert_int_equal(get_instead(f, key, &m, &d), AMBER_E_CORRUPT);
+    m.rebuilt = true;
+    assert_int_equal(get_instead(f, key, &m, &d), AMBER_OK);
+    m.archive.stored_sha256.b[5] ^= 1;
+    assert_int_equal(get_instead(f, key, &m, &d), AMBER_E_CORRUPT);
+}
+
 static void put_of_what_could_not_be_read_back_writes_nothing(void **state)
 {
     struct fx *f = *state;
@@ -397,6 +433,7 @@ int main(void)
         T(key_too_long_is_invalid),
         T(put_then_get_gives_the_same),
         T(get_under_another_name_is_corrupt),
+        T(get_of_rebuilt_counts_for_the_markers_bytes_only),
         T(put_of_what_could_not_be_read_back_writes_nothing),
         T(meta_then_parse_gives_all_but_the_parts),
     };
