@@ -55,7 +55,13 @@ static enum amber_rc find_table(struct amber_restore *r, struct amber_err *err)
     r->partitioned = kind == 'p';
     AMBER_AUTO_SQLTEXT struct amber_sqltext sql = AMBER_SQLTEXT_INIT(err);
     amber_sqltext_add(&sql, "LOCK TABLE %t IN ROW EXCLUSIVE MODE", r->schema, r->table);
-    return amber_sqltext_exec(&sql, r->pg);
+    rc = amber_sqltext_exec(&sql, r->pg);
+    if (rc && strcmp(err->sqlstate, "42501") == 0)
+        return amber_fail(err, AMBER_E_DENIED,
+                          "this database role may not write to %s.%s: GRANT SELECT, INSERT, DELETE ON "
+                          "it to the role, or restore as its owner",
+                          r->schema, r->table);
+    return rc;
 }
 
 static enum amber_rc load_columns(struct amber_restore *r, struct amber_err *err)

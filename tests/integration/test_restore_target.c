@@ -21,6 +21,20 @@ static void foreign_key_missing_parent_told(void **state)
     rs_refused(&cfg, &d, AMBER_E_DB, "to_parent");
 }
 
+static void table_of_others_refused_with_the_grant(void **state)
+{
+    RS_AUTO_DUMP struct rs_dump d = {0};
+    (void)state;
+    fx_schema("CREATE TABLE app.t (id int PRIMARY KEY); INSERT INTO app.t VALUES (1);"
+              "CREATE ROLE rs_reader; GRANT USAGE ON SCHEMA app TO rs_reader;"
+              "GRANT SELECT ON app.t TO rs_reader");
+    rs_table("app", "t", &d);
+    struct amber_restore_config cfg = rs_into("t", &d);
+    fx_sql(fx_pg, "SET ROLE rs_reader");
+    rs_refused(&cfg, &d, AMBER_E_DENIED, "may not write to app.t: GRANT SELECT, INSERT, DELETE");
+    fx_sql(fx_pg, "RESET ROLE; DROP OWNED BY rs_reader; DROP ROLE rs_reader");
+}
+
 static void triggers_named_and_refused_unless_allowed(void **state)
 {
     RS_AUTO_DUMP struct rs_dump d = {0};
@@ -242,6 +256,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(foreign_key_missing_parent_told),
+        cmocka_unit_test(table_of_others_refused_with_the_grant),
         cmocka_unit_test(triggers_named_and_refused_unless_allowed),
         cmocka_unit_test(triggers_of_partitions_and_rules_refused),
         cmocka_unit_test(trigger_that_keeps_rows_out_counted),
