@@ -342,6 +342,10 @@ static void get_under_another_name_is_corrupt(void **state)
                              &key, &err));
     FX_OK(amber_store_put(f->st, key, b.data, b.len, &err));
     assert_int_equal(amber_manifest_get(f->st, key, NULL, &p, &err), AMBER_E_CORRUPT);
+    free(amber_steal(&key));
+    FX_OK(amber_manifest_key(KEY, FX_RUN, m.archive.rows + 1, m.archive.raw_bytes, &key, &err));
+    FX_OK(amber_store_put(f->st, key, b.data, b.len, &err));
+    assert_int_equal(amber_manifest_get(f->st, key, NULL, &p, &err), AMBER_E_CORRUPT);
     assert_int_equal(
         amber_manifest_get(f->st, ".amberfs/manifests/none/" FX_RUN ".1.2.json", NULL, &p, &err),
         AMBER_E_NOT_FOUND);
