@@ -61,7 +61,7 @@ damage_archive() {
     printf x | dd of="$(echo "$STORE"/ev/*)" bs=1 seek=2000 conv=notrunc status=none
 }
 damaged() { # WHAT CONNECTIONS
-    local run manifest
+    local run manifest step
     reset_small_job || return
     step_begin
     ARCHIVAL_EXPORT_CONNECTIONS=$2 AMBER_FAILPOINT=manifest-durable=pause \
