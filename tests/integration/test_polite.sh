@@ -162,6 +162,38 @@ test_unit_gives_way_to_who_waits() {
     done
 }
 
+# A session that waits for another one's lock is none of the unit's business, however long: the guard
+# looks often enough to have run out of patience.
+looks() { sql "select query_start from pg_stat_activity where application_name = 'amberfs: watch'"; }
+looked_again() { [ "$(looks)" != "$last_look" ]; }
+test_unit_stays_where_others_wait_for_each_other() {
+    local other n last_look=''
+    fresh || return
+    sql "create table theirs ()"
+    coproc HOLD { psql -XAtq; }
+    echo "begin; lock table theirs; select 'held';" >&"${HOLD[1]}"
+    read -r _ <&"${HOLD[0]}"
+    PGAPPNAME=other sql "begin; lock table theirs; commit" &
+    other=$!
+    wait_until waits
+    step_begin
+    AMBER_FAILPOINT=export-leaf=pause job_start
+    step_wait
+    for n in {1..8}; do
+        wait_until looked_again || return
+        last_look=$(looks)
+    done
+    waits || fail "nobody waited any more"
+    echo "\\q" >&"${HOLD[1]}"
+    wait "$other"
+    step_go
+    job_end
+    step_end
+    assert_eq "status of the run; $(tail -1 "$T/job.out")" 0 $status
+    assert_eq "units rolled back" 0 "$(grep -c 'rolled back' "$T/job.out")"
+    sql "drop table theirs"
+}
+
 # Somebody waits for a row that the unit has deleted, while its server process stands still in the
 # midst of the deletion: once the guard asks that to end, it goes on, and so does the session.
 our_backend() {
@@ -244,6 +276,6 @@ sql "alter table ev alter note set storage external; update ev set note = repeat
      truncate keep.ev; insert into keep.ev select * from ev order by id"
 tap_run test_more_connections_write_the_same_archives test_no_lock_is_beyond_row_exclusive \
     test_changes_meanwhile_are_archived_as_they_are test_row_inserted_meanwhile_waits_for_the_next_run \
-    test_unit_gives_way_to_who_waits \
+    test_unit_gives_way_to_who_waits test_unit_stays_where_others_wait_for_each_other \
     test_unit_gives_way_to_who_waits_for_a_row test_rows_of_one_table_are_deleted_while_they_are_read \
     test_run_leaves_time_to_who_works
