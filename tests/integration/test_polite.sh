@@ -79,14 +79,17 @@ test_no_lock_is_beyond_row_exclusive() {
 
 # A job with one table: only the fast setting deletes rows while it reads them, and not when it is told
 # to be slow. They are back when the unit fails.
+one_table_job() {
+    echo '{"version": 1, "jobs": [{"name": "ev", "tables": [{"name": "one"}], "time_column": "at",
+           "period": "run"}]}' >"$T/jobs.json"
+}
 locked() { echo $((5000 - $(sql "select count(*) from (select 1 from one for update skip locked) q"))); }
 test_rows_of_one_table_are_deleted_while_they_are_read() {
     local connections rate want
     sql "create table one (like ev including all)"
     while read -r connections rate want; do
         fresh "ARCHIVAL_EXPORT_CONNECTIONS=$connections" "ARCHIVAL_MAX_ROWS_PER_SECOND=$rate" || return
-        echo '{"version": 1, "jobs": [{"name": "ev", "tables": [{"name": "one"}], "time_column": "at",
-               "period": "run"}]}' >"$T/jobs.json"
+        one_table_job
         sql "truncate one; insert into one table keep.ev"
         AMBER_FAILPOINT=export-done=stop job_start
         wait_until stopped || return
@@ -98,6 +101,13 @@ test_rows_of_one_table_are_deleted_while_they_are_read() {
     done <<<'1 0 ^0$
         3 1000000 ^0$
         3 0 ^[1-9][0-9]{2,}$'
+    sql "truncate one; insert into one table keep.ev"
+    fresh ARCHIVAL_EXPORT_CONNECTIONS=1 || return
+    one_table_job
+    AMBER_FAILPOINT=proof-done=stop job_start
+    wait_until stopped || return
+    assert_eq "rows that a polite run has locked when the archive was read back" 0 "$(locked)"
+    go_on
     sql "truncate one; insert into one table keep.ev"
     AMBER_FAILPOINT=export-done=error assert_status 1 amberfs archive ev
     assert_eq "rows after a run that failed" 5000 "$(sql 'select count(*) from one')"
