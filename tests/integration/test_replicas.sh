@@ -134,6 +134,23 @@ test_sync_replica_that_fails_holds_rows_back() {
     only_committed "$WEST"
 }
 
+# Its disk is gone when all but the COMMIT is done: the rows stay.
+test_sync_replica_that_vanished_before_commit_holds_rows_back() {
+    first_day sync
+    step_begin
+    AMBER_FAILPOINT=delete-done=pause amberfs archive ev >"$T/job.out" 2>&1 &
+    step_wait
+    rm -rf "${WEST:?}/ev" "$WEST/evc"
+    step_go
+    wait $! && fail "the run ended well"
+    step_end
+    assert_match "reason" 'gone or changed before its rows are' "$(cat "$T/job.out")"
+    assert_eq "archives committed" 0 "$(sql "select count(*) from archived_partitions")"
+    each_row_once "after the failure"
+    next_run_completes "after the failure"
+    each_row_once "after the next run"
+}
+
 test_async_replica_that_fails_is_shown_and_made_up_for() {
     first_day async
     : >"$BACKUP/ev" # a file where a folder belongs
@@ -330,6 +347,7 @@ tap_run test_sync_has_all_when_the_job_ends_and_async_soon_after \
     test_killed_before_the_sync_copy test_killed_in_the_sync_copy test_killed_behind_the_sync_copy \
     test_killed_behind_commit test_killed_between_commit_and_copy test_killed_behind_the_copy \
     test_sync_replica_that_fails_holds_rows_back \
+    test_sync_replica_that_vanished_before_commit_holds_rows_back \
     test_async_replica_that_fails_is_shown_and_made_up_for \
     test_reads_come_from_the_copy_that_has_right_bytes \
     test_primary_lost_is_read_from_a_replica \
