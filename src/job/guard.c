@@ -88,10 +88,8 @@ static enum amber_rc look_for_work(struct amber_guard *g, struct amber_err *err)
 
     if (g->ctx->export_connections <= 1)
         rc = amber_unit_others(g->pg, &others, err);
-    int64_t us = amber_mono_us();
     if (others)
-        g->busy_until_us = us + BUSY_US;
-    atomic_store(&g->busy, us < g->busy_until_us);
+        g->busy_until_us = amber_mono_us() + BUSY_US;
     return rc;
 }
 
@@ -127,6 +125,7 @@ static void look_once(struct amber_guard *g)
         amber_warn("nobody looks for sessions that wait for this run's locks, or work beside it: %s",
                    err.text);
     }
+    atomic_store(&g->busy, amber_mono_us() < g->busy_until_us); /* where nobody could look, too */
     pthread_mutex_lock(&g->lock);
     if (g->watching && late[0]) {
         memcpy(g->gave_way, late, sizeof(late));
