@@ -43,7 +43,8 @@ struct amber_copy_result {
 
 /*
  * Check archive, attachments, manifest and (if the store has several copies) the run's commit marker
- * in one copy, from its medium, and repair what isn't sound if that was asked for.
+ * in one copy, from its medium, and repair what isn't sound if that was asked for. Nothing is repaired
+ * in a primary without store.json, whose disk may not be mounted: that is said in fault.
  * errors  NOMEM, CANCELED; everything else is a result
  */
 enum amber_rc amber_copy_verify(const struct amber_copy_check *check, struct amber_copy_result *out,

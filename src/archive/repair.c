@@ -100,6 +100,22 @@ static enum amber_rc check(const struct amber_copy_check *c, struct amber_copy_r
     return AMBER_OK;
 }
 
+/* An empty primary may be the folder below a disk that isn't mounted: what is repaired there would
+ * be hidden, and with an identity it would get new archives. */
+static enum amber_rc check_place(const struct amber_copy_check *c, struct amber_err *err)
+{
+    struct amber_store_identity id;
+    struct amber_err why = AMBER_ERR_INIT;
+
+    if (c->copy > 0 ||
+        amber_store_identity_get(amber_copies_store(c->store, 0), &id, &why) != AMBER_E_NOT_FOUND)
+        return AMBER_OK;
+    return amber_fail(
+        err, AMBER_E_DENIED,
+        "the primary holds no store (" AMBER_META_DIR "/store.json): mount its disk or "
+        "correct the path; if it is lost, begin it anew with `amberfs init --new-store`");
+}
+
 static enum amber_rc make_whole(const struct amber_copy_check *c, const char *run_id,
                                 struct amber_err *err)
 {
@@ -112,7 +128,9 @@ static enum amber_rc make_whole(const struct amber_copy_check *c, const char *ru
         .repair = true,
     };
 
-    enum amber_rc rc = amber_store_identity_get(c->store, &id, err);
+    enum amber_rc rc = check_place(c, err);
+    if (!rc)
+        rc = amber_store_identity_get(c->store, &id, err);
     if (!rc)
         rc = amber_replicate_identity(&cfg, id.store_id, err);
     if (!rc)
@@ -174,7 +192,9 @@ enum amber_rc amber_copy_verify_identity(const struct amber_copy_check *c,
     }
     if (!c->repair || out->state == AMBER_COPY_SOUND || out->state == AMBER_COPY_AWAY)
         return AMBER_OK;
-    rc = amber_replicate_identity(&cfg, wanted.store_id, &why);
+    rc = check_place(c, &why);
+    if (!rc)
+        rc = amber_replicate_identity(&cfg, wanted.store_id, &why);
     out->repaired = rc == AMBER_OK;
     if (rc)
         snprintf(out->fault, sizeof(out->fault), "it can't be repaired: %.*s",
@@ -196,8 +216,8 @@ void amber_copy_tally_add(struct amber_copy_tally *t, const struct amber_copy_re
 enum amber_rc amber_copy_tally_text(const struct amber_copy_tally *t, struct amber_buf *out,
                                     struct amber_err *err)
 {
-    enum amber_rc rc = amber_buf_printf(out, err, "%llu sound",
-                                        (unsigned long long)t->n[AMBER_COPY_SOUND]);
+    enum amber_rc rc =
+        amber_buf_printf(out, err, "%llu sound", (unsigned long long)t->n[AMBER_COPY_SOUND]);
 
     if (!rc && t->repaired)
         rc = amber_buf_printf(out, err, ", %llu of them repaired", (unsigned long long)t->repaired);

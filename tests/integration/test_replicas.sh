@@ -223,9 +223,13 @@ test_primary_lost_is_read_from_a_replica() {
     # The folder may be one below which a disk isn't mounted.
     run_job ev && assert_match "job" 'mount the disk.*--new-store' "$result"
     mount_stop
+    assert_status 1 amberfs verify --all --repair
+    assert_match "repair" "^FAILED .*primary.*can't be repaired: .*mount its disk.*--new-store" "$out"
     assert_eq "written there" '' "$(find "$STORE" -type f)"
     assert_status 0 amberfs init --new-store
     assert_same "identity" "$WEST/.amberfs/store.json" "$STORE/.amberfs/store.json"
+    assert_status 0 amberfs verify --all --repair
+    same_objects "repaired" "$WEST"
     assert_status 0 amberfs archive ev
     rm -rf "${STORE:?}" && mkdir "$STORE"
     PGHOST=$T/nowhere mount_start -o ro || return
