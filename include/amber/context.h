@@ -127,6 +127,19 @@ enum amber_rc amber_elsewhere_add(const struct amber_context *ctx, struct amber_
                                   const char *store_id, const struct amber_elsewhere *e,
                                   struct amber_entry_list *l, struct amber_err *err)
     AMBER_MUST_CHECK;
+/*
+ * Archives that the store doesn't hold any more. listed: what it listed before l, which has ours only,
+ * was read. What isn't in it is looked up one by one, unless it is much.
+ * errors  as the store's stat
+ */
+struct amber_missing {
+    uint64_t archives;
+    char first[256]; /* the name of one, "" if there is none; a longer one is cut */
+};
+enum amber_rc amber_missing_find(const struct amber_context *ctx,
+                                 const struct amber_elsewhere *listed,
+                                 const struct amber_entry_list *l, struct amber_missing *out,
+                                 struct amber_err *err) AMBER_MUST_CHECK;
 /* The entry with this logical name or store key (a leading mount path or "./" is not looked at);
  * NULL if there is none. */
 const struct amber_tree_entry *amber_entries_find(const struct amber_entry_list *l,

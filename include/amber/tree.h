@@ -34,6 +34,15 @@ struct amber_tree_entry {
     bool has_digest; /* manifest_sha256 is known (from the catalog or a marker) */
 };
 
+struct amber_manifest;
+struct amber_store;
+/* An archive of ours: its manifest, compared with the recorded digest.
+ * errors  NOT_FOUND, CORRUPT: the text says whether it can be made anew or only brought back; as the
+ *         store's */
+enum amber_rc amber_entry_manifest(struct amber_store *st, const struct amber_tree_entry *e,
+                                   struct amber_manifest *out, struct amber_err *err)
+    AMBER_MUST_CHECK;
+
 struct amber_tree;
 enum amber_rc amber_tree_new(struct amber_tree **out, struct amber_err *err) AMBER_MUST_CHECK;
 void amber_tree_free(struct amber_tree *t); /* NULL allowed */

@@ -44,19 +44,3 @@ enum amber_rc amber_archive_find(const struct amber_entry_list *list, const char
         *out = e;
     return AMBER_OK;
 }
-
-enum amber_rc amber_archive_manifest(struct amber_store *st, const struct amber_tree_entry *e,
-                                     struct amber_manifest *out, struct amber_err *err)
-{
-    struct amber_sha256 digest;
-    memcpy(digest.b, e->manifest_sha256, sizeof(digest.b));
-    enum amber_rc rc = AMBER_E_NOT_FOUND;
-    if (e->manifest_key)
-        rc = amber_manifest_get(st, e->manifest_key, e->has_digest ? &digest : NULL, out, err);
-    if (rc == AMBER_E_NOT_FOUND || rc == AMBER_E_CORRUPT)
-        amber_wrap(err,
-                   "the manifest is missing or damaged; `amberfs rebuild-manifest %s` makes it anew "
-                   "from the archive",
-                   e->path);
-    return rc;
-}

@@ -16,9 +16,5 @@ const char *amber_archive_relative(const char *name, const char *root);
 enum amber_rc amber_archive_find(const struct amber_entry_list *list, const char *store_path,
                                  const char *name, const struct amber_tree_entry **out,
                                  struct amber_err *err) AMBER_MUST_CHECK;
-/* Its manifest, compared with the recorded digest. errors CORRUPT, NOT_FOUND with the remedy. */
-enum amber_rc amber_archive_manifest(struct amber_store *st, const struct amber_tree_entry *e,
-                                     struct amber_manifest *out, struct amber_err *err)
-    AMBER_MUST_CHECK;
 
 #endif

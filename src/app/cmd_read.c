@@ -86,7 +86,7 @@ static enum amber_rc cat_entry(struct app *app, const struct amber_tree_entry *e
         return cat_plain(app, e, err);
     if (e->form == AMBER_TREE_FOREIGN)
         rc = amber_foreign_open(app->foreign, e->key, app->cache, &r, err);
-    else if (!(rc = amber_archive_manifest(app->store, e, &m, err)))
+    else if (!(rc = amber_entry_manifest(app->store, e, &m, err)))
         rc = amber_reader_open(app->store, &m.archive, app->cache, &r, err);
     if (!rc)
         rc = cat_reader(r, err);

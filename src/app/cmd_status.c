@@ -100,6 +100,11 @@ static void print_table(const json_t *doc)
         printf("database  %s: reachable\n", text_of(db, "name"));
     else
         printf("database  NOT reachable: %s\n", text_of(db, "error"));
+    if (number_of(store, "missingArchives"))
+        printf("MISSING   %llu archives aren't in the store any more, the first: %s; bring them back "
+               "from a backup (`amberfs verify --all` names each)\n",
+               (unsigned long long)number_of(store, "missingArchives"),
+               text_of(store, "firstMissing"));
     if (json_is_string(json_object_get(store, "needsReconcile")))
         printf("RECONCILE the store has archives of %s that this database doesn't know: run `amberfs "
                "reconcile`\n",

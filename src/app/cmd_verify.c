@@ -74,7 +74,7 @@ static void verify_one(struct app *app, const struct amber_tree_entry *e, struct
         return;
     }
     amber_meter_start(&shown.meter, app);
-    enum amber_rc rc = amber_archive_manifest(app->store, e, &m, &err);
+    enum amber_rc rc = amber_entry_manifest(app->store, e, &m, &err);
     if (!rc)
         rc = amber_verify(app->store, &m, amber_app_cancel(), show_progress, &shown, &r, &err);
     amber_meter_end(&shown.meter);
@@ -152,6 +152,49 @@ static void verify_all(struct app *app, const struct amber_entry_list *list, str
     putchar('\n');
 }
 
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Those of the catalog that l hasn't, since no commit marker tells of them. */
+static enum amber_rc add_unmarked(struct amber_entry_list *l,
+                                  const struct amber_entry_list *catalog, struct amber_err *err)
+{
+    size_t n = l->n;
+    AMBER_AUTO_FREE const char **paths = NULL;
+    enum amber_rc rc = amber_calloc(n + 1, sizeof(*paths), &paths, err);
+    for (size_t i = 0; !rc && i < n; i++)
+        paths[i] = l->items[i].path;
+    if (!rc)
+        qsort(paths, n, sizeof(*paths), by_text);
+    for (size_t i = 0; !rc && i < catalog->n; i++)
+        if (!bsearch(&catalog->items[i].path, paths, n, sizeof(*paths), by_text))
+            rc = amber_entry_list_add(l, &catalog->items[i], err);
+    return rc;
+}
+
+/* What only the catalog knows is checked too, where it can be asked: a store that has lost an
+ * archive with its manifest and its commit marker says nothing of it. */
+static void ask_catalog(struct app *app, struct amber_entry_list *l)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    struct amber_entry_list catalog = {0};
+    struct amber_store_identity id;
+    struct amber_pg *pg = NULL;
+    if (amber_store_identity_get(app->store, &id, &err))
+        return; /* told by amber_documents_check */
+    if (amber_context_connect(&app->ctx, "verify", amber_app_cancel(), &pg, &err) ||
+        amber_entries_from_catalog(&app->ctx, pg, id.store_id, &catalog, &err) ||
+        add_unmarked(l, &catalog, &err))
+        fprintf(stderr,
+                "amberfs verify: the catalog can't be asked, so that an archive isn't missed whose "
+                "manifest and commit marker are gone too: %s\n",
+                err.text);
+    amber_pg_close(pg);
+    amber_entry_list_clear(&catalog);
+}
+
 static int verify_mounted(struct app *app, const char *mountpoint)
 {
     if (app->opt->all || !app->opt->n_args)
@@ -185,11 +228,13 @@ int amber_cmd_verify(struct app *app)
     if (amber_app_open(app, !app->opt->repair, false, -1, &err) ||
         amber_app_entries(app, &list, &err))
         return amber_app_fail(&err);
-    if (app->opt->all || !app->opt->n_args)
+    if (app->opt->all || !app->opt->n_args) {
+        ask_catalog(app, &list);
         verify_all(app, &list, &n);
-    else
+    } else {
         for (size_t i = 0; i < app->opt->n_args; i++)
             verify_named(app, &list, app->opt->args[i], &n);
+    }
     amber_entry_list_clear(&list);
     return n.damaged || n.unchecked || n.copies.damaged || n.copies.unchecked ||
            amber_cancel_is_set(amber_app_cancel());
@@ -222,7 +267,7 @@ static enum amber_rc rebuild_one(struct app *app, const struct amber_tree_entry 
     AMBER_AUTO_FREE char *key = NULL;
     struct amber_sha256 digest;
     struct amber_manifest_name name = {0};
-    enum amber_rc rc = amber_archive_manifest(app->store, e, &m, err);
+    enum amber_rc rc = amber_entry_manifest(app->store, e, &m, err);
     if (rc == AMBER_OK) {
         amber_manifest_clear(&m);
         printf("%s has a manifest that is in order; nothing was changed\n", e->path);

@@ -151,16 +151,9 @@ static enum amber_rc load(struct amber_mount *m, struct archive *a, struct amber
 {
     const struct amber_tree_entry *e = a->entry;
     AMBER_CLEANUP(manifest_clear_p) struct amber_manifest mf = {0};
-    struct amber_sha256 expected;
     if (e->form == AMBER_TREE_FOREIGN)
         return amber_foreign_open(m->cfg.foreign, e->key, m->cfg.cache, &a->reader, err);
-    if (!e->manifest_key)
-        return amber_fail(err, AMBER_E_CORRUPT,
-                          "its manifest is missing; make it anew with: amberfs rebuild-manifest %s",
-                          e->key);
-    memcpy(expected.b, e->manifest_sha256, sizeof(expected.b));
-    enum amber_rc rc = amber_manifest_get(m->cfg.store, e->manifest_key,
-                                          e->has_digest ? &expected : NULL, &mf, err);
+    enum amber_rc rc = amber_entry_manifest(m->cfg.store, e, &mf, err);
     if (!rc)
         rc = check_manifest(e, &mf, err);
     if (!rc)

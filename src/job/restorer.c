@@ -41,14 +41,7 @@ enum amber_rc amber_opened_open(const struct amber_context *ctx,
     *out = (struct amber_opened){0};
     if (entry->form != AMBER_TREE_OURS)
         return fail_foreign(entry, err);
-    if (!entry->manifest_key)
-        return amber_fail(err, AMBER_E_CORRUPT,
-                          "%s has no manifest: run `amberfs rebuild-manifest %s`", entry->path,
-                          entry->path);
-    struct amber_sha256 digest;
-    memcpy(digest.b, entry->manifest_sha256, sizeof(digest.b));
-    enum amber_rc rc = amber_manifest_get(ctx->store, entry->manifest_key,
-                                          entry->has_digest ? &digest : NULL, &out->manifest, err);
+    enum amber_rc rc = amber_entry_manifest(ctx->store, entry, &out->manifest, err);
     if (rc)
         return rc;
     out->n_rows = out->manifest.archive.rows;

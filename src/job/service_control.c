@@ -376,13 +376,7 @@ static void verify_entry(struct verify_sum *v, const struct amber_tree_entry *e)
         verify_copies(v, e);
         return;
     }
-    struct amber_sha256 digest;
-    memcpy(digest.b, e->manifest_sha256, sizeof(digest.b));
-    if (!e->manifest_key)
-        rc = amber_fail(&err, AMBER_E_CORRUPT, "it has no manifest");
-    if (!rc)
-        rc = amber_manifest_get(v->s->ctx->store, e->manifest_key, e->has_digest ? &digest : NULL,
-                                &m, &err);
+    rc = amber_entry_manifest(v->s->ctx->store, e, &m, &err);
     if (!rc)
         rc = amber_verify(v->s->ctx->store, &m, &v->t->cancel, NULL, NULL, &report, &err);
     v->bytes += report.stored_bytes;

@@ -99,6 +99,7 @@ struct amber_service {
     bool database_up;
     char database_name[128], database_error[1024];
     struct amber_recovery recovery;
+    struct amber_missing missing; /* when the store was last listed */
     struct pin *pins;
     size_t n_pins;
     uint64_t refresh_begun, refresh_applied;

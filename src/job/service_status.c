@@ -119,6 +119,9 @@ static json_t *store_object(struct amber_service *s)
     json_object_set_new(o, "rows", count(n.rows));
     json_object_set_new(o, "rawBytes", count(n.raw_bytes));
     json_object_set_new(o, "storedBytes", count(n.stored_bytes));
+    json_object_set_new(o, "missingArchives", count(s->missing.archives));
+    json_object_set_new(o, "firstMissing",
+                        s->missing.first[0] ? json_string(s->missing.first) : json_null());
     json_object_set_new(o, "hiddenOrphans", count(s->recovery.orphans_hidden));
     json_object_set_new(o, "needsReconcile", s->recovery.unknown_runs
                                                  ? json_string(s->recovery.unknown_tables)
@@ -364,6 +367,8 @@ enum amber_rc amber_service_metrics(void *arg, struct amber_buf *out, struct amb
         {"amberfs_archived_rows", "gauge", "Rows in all archives", (double)n.rows},
         {"amberfs_raw_bytes", "gauge", "Uncompressed bytes of all archives", (double)n.raw_bytes},
         {"amberfs_stored_bytes", "gauge", "Stored bytes of all archives", (double)n.stored_bytes},
+        {"amberfs_missing_archives", "gauge", "Archives that the store doesn't hold any more",
+         (double)s->missing.archives},
         {"amberfs_needs_reconcile", "gauge", "Committed runs that the catalog doesn't know",
          (double)s->recovery.unknown_runs},
         {"amberfs_hidden_orphans", "gauge", "Objects of rolled-back runs kept hidden",

@@ -100,15 +100,16 @@ static enum amber_rc keep_list(struct amber_service *s, const struct amber_elsew
     return AMBER_OK;
 }
 
-/* What the store lists: what it listed last, where that does. watching: it is the watcher that
- * asks, which looks at the folders of a local store. */
+/* What the store lists: what it listed last, where that does (*out_new: it doesn't). watching: it is
+ * the watcher that asks, which looks at the folders of a local store. */
 static enum amber_rc list_store(struct amber_service *s, bool watching, struct amber_elsewhere *out,
-                                struct amber_err *err)
+                                bool *out_new, struct amber_err *err)
 {
     int64_t begun_us = amber_mono_us();
     bool local = !amber_store_traits(s->ctx->store)->remote;
     enum amber_rc rc = AMBER_OK;
-    if (!(local && !watching) && !list_is_due(s)) {
+    *out_new = (local && !watching) || list_is_due(s);
+    if (!*out_new) {
         pthread_mutex_lock(&s->mutex);
         rc = amber_elsewhere_copy(&s->listed, out, err);
         pthread_mutex_unlock(&s->mutex);
@@ -125,6 +126,32 @@ static enum amber_rc list_store(struct amber_service *s, bool watching, struct a
     return rc;
 }
 
+/* See whether the store still holds what l has of ours, and tell when that changes. That the store
+ * can't be asked is told by who lists it. */
+static void look_for_missing(struct amber_service *s, const struct amber_elsewhere *listed,
+                             const struct amber_entry_list *l)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    struct amber_missing m;
+    if (amber_missing_find(s->ctx, listed, l, &m, &err)) {
+        amber_warn("whether the store still holds all archives can't be seen: %s", err.text);
+        return;
+    }
+    pthread_mutex_lock(&s->mutex);
+    uint64_t before = s->missing.archives;
+    s->missing = m;
+    pthread_mutex_unlock(&s->mutex);
+    if (m.archives > before)
+        amber_error("%llu of %zu archives aren't in the store any more, so that their rows can't be "
+                    "read or restored; the first: %s. Find out what removed them (a lifecycle rule, "
+                    "a clean-up, a disk that was set back) and bring them back from a backup; "
+                    "`amberfs verify --all` names each",
+                    (unsigned long long)m.archives, l->n, m.first);
+    else if (m.archives < before)
+        amber_warn("of %llu archives that were missing from the store %llu are back",
+                   (unsigned long long)before, (unsigned long long)(before - m.archives));
+}
+
 /* The tree and the pins from the catalog. */
 static enum amber_rc refresh(struct amber_service *s, struct amber_pg *pg, bool watching,
                              struct amber_err *err)
@@ -136,9 +163,12 @@ static enum amber_rc refresh(struct amber_service *s, struct amber_pg *pg, bool 
         struct pin *items;
         size_t n, cap;
     } pins = {0};
-    enum amber_rc rc = list_store(s, watching, &elsewhere, err);
+    bool listed;
+    enum amber_rc rc = list_store(s, watching, &elsewhere, &listed, err);
     if (!rc)
         rc = amber_entries_from_catalog(s->ctx, pg, s->id.store_id, &l, err);
+    if (!rc && listed)
+        look_for_missing(s, &elsewhere, &l);
     if (!rc)
         rc = amber_elsewhere_add(s->ctx, pg, s->id.store_id, &elsewhere, &l, err);
     amber_elsewhere_clear(&elsewhere);
@@ -265,6 +295,7 @@ static enum amber_rc recover_all(struct amber_service *s, struct amber_pg *pg,
 struct watcher_list {
     struct amber_service *s;
     struct amber_elsewhere listed;
+    bool is_new;
 };
 
 /* The watcher waits for this meanwhile. */
@@ -273,7 +304,7 @@ static enum amber_rc list_for_watcher(void *arg, const struct amber_elsewhere **
 {
     struct watcher_list *w = arg;
     *out = &w->listed;
-    return list_store(w->s, true, &w->listed, err);
+    return list_store(w->s, true, &w->listed, &w->is_new, err);
 }
 
 /* The tree as the store alone tells it, unless it has been made from what there is. */
@@ -297,6 +328,8 @@ static enum amber_rc refresh_from_markers(struct amber_service *s, struct amber_
     uint64_t digest = amber_elsewhere_digest(&w.listed);
     if (!rc && (changed || digest != s->elsewhere)) {
         rc = amber_marker_view_entries(s->markers, &l, err);
+        if (!rc && w.is_new)
+            look_for_missing(s, &w.listed, &l);
         if (!rc)
             rc = amber_elsewhere_add(s->ctx, NULL, NULL, &w.listed, &l, err);
         if (!rc)

@@ -135,6 +135,37 @@ test_missing_archive_is_an_error_and_others_read() {
     mv "$T/whole" "$stored"
 }
 
+# An archive that is gone with all that the store says of it: the catalog misses it.
+missing() { jq .store.missingArchives "$MNT/.status"; }
+told_missing() { [ "$(missing)" = "$1" ]; }
+test_vanished_archive_is_told_by_the_catalog() {
+    local run files
+    run=$(basename "$manifest")
+    run=${run%%.*}
+    files=("$name.gz" ".amberfs/manifests/$name.gz" ".amberfs/commits/$run.json")
+    expect_error "aren't in the store any more"
+    mount_start || return
+    assert_eq "missing before" 0 "$(missing)"
+    tar -C "$STORE" -cf "$T/vanished.tar" "${files[@]}" && (cd "$STORE" && rm -rf "${files[@]}")
+    sql "notify amberfs"
+    wait_until told_missing 1 || return
+    assert_eq "the missing one" "$name" "$(jq -r .store.firstMissing "$MNT/.status")"
+    assert_match "metrics" '^amberfs_missing_archives 1$' "$(cat "$MNT/.metrics")"
+    assert_match "status" "^MISSING   1 archive.*$name" "$(amberfs status "$MNT")"
+    tar -C "$STORE" -xf "$T/vanished.tar"
+    sql "notify amberfs"
+    wait_until told_missing 0 || return
+    assert_eq "none is named" null "$(jq .store.firstMissing "$MNT/.status")"
+    (cd "$STORE" && rm -rf "${files[@]}")
+    mount_stop
+    assert_status 1 amberfs verify --all --env-file "$ENVFILE"
+    assert_match "verify" "FAILED  $name: neither the archive nor a good manifest" "$out"
+    PGHOST=/nowhere assert_status 0 amberfs verify --all --env-file "$ENVFILE"
+    assert_match "verify without a database" "the catalog can't be asked, so that an archive" "$msg"
+    tar -C "$STORE" -xf "$T/vanished.tar"
+    assert_status 0 amberfs verify --all --env-file "$ENVFILE"
+}
+
 test_missing_manifest_gives_eio_until_rebuilt() {
     mv "$manifest" "$T/manifest"
     expect_error "$name"
@@ -187,5 +218,6 @@ tap_run test_flipped_bit_spoils_its_own_block_only \
     test_every_flipped_byte_gives_right_bytes_or_an_error \
     test_cut_off_archive_is_an_error_not_a_shorter_file \
     test_missing_archive_is_an_error_and_others_read \
+    test_vanished_archive_is_told_by_the_catalog \
     test_missing_manifest_gives_eio_until_rebuilt \
     test_full_disk_moves_nothing

@@ -95,6 +95,42 @@ static void what_is_missing_is_shown_without_size(void **state)
     amber_entry_list_clear(&l);
 }
 
+/* What the listing lacks is looked up; where that is much, the first hundred stand for the others. */
+static void missing_is_what_is_neither_listed_nor_there(void **state)
+{
+    struct fx *f = *state;
+    struct amber_context ctx = {.store = f->st};
+    struct amber_err err = AMBER_ERR_INIT;
+    struct amber_entry_list l = {0};
+    struct amber_elsewhere before = {0}, now = {0};
+    struct amber_missing m;
+    for (unsigned i = 0; i < 10; i++)
+        commit(f, i, (const char[]){'t', '/', (char)('a' + i), 0}, i % 3 == 0 ? 0 : 5);
+    load(f, &l);
+    FX_OK(amber_elsewhere_list(&ctx, &now, &err));
+    assert_int_equal(now.n, 6);
+    FX_OK(amber_missing_find(&ctx, &now, &l, &m, &err));
+    assert_int_equal(m.archives, 4);
+    assert_string_equal(m.first, "t/a");
+    FX_OK(amber_missing_find(&ctx, &before, &l, &m, &err)); /* younger than the listing */
+    assert_int_equal(m.archives, 4);
+    for (unsigned i = 10; i < 260; i++) {
+        char key[16];
+        snprintf(key, sizeof(key), "s/%03u", i);
+        commit(f, i, key, 0);
+    }
+    amber_entry_list_clear(&l);
+    load(f, &l);
+    FX_OK(amber_missing_find(&ctx, &now, &l, &m, &err));
+    assert_int_equal(m.archives, 254);
+    assert_string_equal(m.first, "s/010");
+    FX_OK(amber_store_put(f->st, "s/020", "found", 5, &err));
+    FX_OK(amber_missing_find(&ctx, &now, &l, &m, &err)); /* such a listing proves nothing */
+    assert_int_equal(m.archives, 99);
+    amber_elsewhere_clear(&now);
+    amber_entry_list_clear(&l);
+}
+
 static void superseded_and_damaged_markers_show_nothing(void **state)
 {
     struct fx *f = *state;
@@ -129,6 +165,7 @@ int main(void)
         T(many_runs_are_listed_in_order_with_their_sizes),
         T(sizes_are_found_at_the_top_and_deep_below),
         T(what_is_missing_is_shown_without_size),
+        T(missing_is_what_is_neither_listed_nor_there),
         T(superseded_and_damaged_markers_show_nothing),
         T(store_without_runs_has_none),
     };
