@@ -13,6 +13,13 @@ name=ev/ev_2023-02-01_to_2023-02-01.json
 stored=/archives/$name.gz
 # As impatient as the program allows where something never comes.
 impatient() { ARCHIVAL_S3_TIMEOUT=2 "$@"; }
+# Where single tries never end: each is waited for, 2 s. A busy server may take as long to answer.
+waiting() {
+    case $1 in
+    hang | drip) ARCHIVAL_S3_TIMEOUT=8 "${@:2}" ;;
+    *) "${@:2}" ;;
+    esac
+}
 cat_it() { amberfs cat "$name" --env-file "$ENVFILE"; }
 # rule N COUNT FAULT...: for GETs of the archive.
 rule() { s3_fault "GET $stored $1 $2 ${*:3}"; }
@@ -28,7 +35,7 @@ test_what_passes_is_tried_again_unseen() {
         'answer 429 TooManyRequests' 'answer 400 RequestTimeout'; do
         : >"$S3_LOG"
         rule 1 /1 "$fault"
-        assert_status 0 cat_it && assert_same "$fault" "$good" "$T/.out"
+        assert_status 0 waiting "$fault" cat_it && assert_same "$fault" "$good" "$T/.out"
         [ "$(s3_requests " ${fault%% *} ")" -ge 2 ] || fail "$fault: struck $(s3_requests " ${fault%% *} ") times"
     done
 }
@@ -115,7 +122,7 @@ test_manifest_and_markers_meet_the_same() {
         : >"$S3_LOG"
         rules=("${parts[@]/#/GET }")
         s3_fault "${rules[@]/%/ 1 /1 $fault}"
-        assert_status 0 cat_alone && assert_same "$fault" "$good" "$T/.out"
+        assert_status 0 waiting "$fault" cat_alone && assert_same "$fault" "$good" "$T/.out"
         for what in "${parts[@]}"; do
             [ "$(s3_requests "$what.* ${fault%% *} ")" -ge 1 ] || fail "$fault: never at $what"
         done
@@ -139,7 +146,7 @@ test_listing_that_is_wrong_is_an_error() {
     done
     for fault in reset 'answer 503 SlowDown' 'cut 300' hang; do
         s3_fault "GET prefix= 1 /1 $fault"
-        assert_status 0 env PGHOST=/nowhere "$AMBERFS" list --env-file "$ENVFILE"
+        assert_status 0 waiting "$fault" env PGHOST=/nowhere "$AMBERFS" list --env-file "$ENVFILE"
         assert_match "$fault" "$name" "$out"
     done
 }
@@ -174,7 +181,7 @@ test_reading_asks_for_each_byte_once() {
 test_mount_gives_eio_and_goes_on() {
     expect_error "$name"
     expect_error 'SlowDown|AccessDenied|slow|time'
-    mount_start || return
+    ARCHIVAL_S3_TIMEOUT=8 mount_start || return
     rule 2 0 answer 403 AccessDenied
     assert_status 1 cat "$MNT/$name"
     assert_match "AccessDenied" 'Permission denied|Input/output error' "$msg"
@@ -213,8 +220,7 @@ test_replaced_object_is_an_error() {
 
 test_blocked_reader_can_be_interrupted() {
     local reader
-    sed 's/^ARCHIVAL_S3_TIMEOUT=.*/ARCHIVAL_S3_TIMEOUT=3600/' "$ENVFILE" >"$T/env.patient"
-    ENVFILE=$T/env.patient mount_start || return
+    ARCHIVAL_S3_TIMEOUT=3600 mount_start || return
     rule 1 0 hang
     : >"$S3_LOG"
     (trap - INT; exec cat "$MNT/$name" >/dev/null 2>&1) &
@@ -242,7 +248,7 @@ cat >"$T/jobs.json" <<'END'
 END
 s3_proxy_start
 # No cache on disk: each reader asks the server.
-write_env "ARCHIVAL_JOBS_FILE=$T/jobs.json" ARCHIVAL_BLOCK_SIZE=64K ARCHIVAL_S3_TIMEOUT=4 ARCHIVAL_CACHE_DISK_BYTES=0
+write_env "ARCHIVAL_JOBS_FILE=$T/jobs.json" ARCHIVAL_BLOCK_SIZE=64K ARCHIVAL_CACHE_DISK_BYTES=0
 assert_status 0 amberfs init --env-file "$ENVFILE" && assert_status 0 amberfs archive ev --env-file "$ENVFILE" || exit 1
 good=$T/good
 store_cat "$name.gz" | gunzip -c >"$good"
