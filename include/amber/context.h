@@ -33,6 +33,14 @@ enum amber_rc amber_context_connect(const struct amber_context *ctx, const char 
                                     struct amber_err *err) AMBER_MUST_CHECK;
 
 /*
+ * Whether a store may begin where there is none: not if the catalog, which is made if missing, has
+ * archives in another, unless ctx->new_store. Of ctx only that is looked at.
+ * errors  DENIED with the remedy; as the database's
+ */
+enum amber_rc amber_context_may_begin(const struct amber_context *ctx, struct amber_pg *pg,
+                                      struct amber_err *err) AMBER_MUST_CHECK;
+
+/*
  * Make sure that the catalog exists and that it and the store belong together: the first one to
  * come claims an unowned store (store.json is written once). Where there is no store yet though the
  * catalog has archives in another, most likely a disk isn't mounted or a path is mistaken: that is

@@ -126,6 +126,25 @@ static enum amber_rc open_replicas(struct app *app, bool read_only, struct amber
     return rc;
 }
 
+enum amber_rc amber_app_check_folder(struct app *app, struct amber_err *err)
+{
+    struct amber_pg *pg = NULL;
+    struct stat sb;
+    if (!amber_app_local(app) || stat(app->cfg.path, &sb) == 0 || errno != ENOENT)
+        return AMBER_OK;
+    app->ctx.conninfo = app->cfg.database_url;
+    app->ctx.new_store = app->opt->new_store;
+    enum amber_rc rc =
+        amber_context_connect(&app->ctx, "first run", amber_app_cancel(), &pg, err);
+    if (rc)
+        amber_wrap(err, "whether it is a new one can't be asked of the database (make it by hand "
+                   "if it is)");
+    else
+        rc = amber_context_may_begin(&app->ctx, pg, err);
+    amber_pg_close(pg);
+    return rc ? amber_wrap(err, "the storage folder %s doesn't exist", app->cfg.path) : AMBER_OK;
+}
+
 enum amber_rc amber_app_open(struct app *app, bool read_only, bool create, int dir_fd,
                              struct amber_err *err)
 {
@@ -148,6 +167,7 @@ enum amber_rc amber_app_open(struct app *app, bool read_only, bool create, int d
         return rc;
     open_disk_cache(app);
     app->ctx = (struct amber_context){
+        .new_store = app->opt->new_store,
         .store = app->store,
         .pool = app->pool,
         .cache = app->cache,

@@ -25,8 +25,14 @@ struct app {
 
 /* Read the configuration; warnings are printed. */
 enum amber_rc amber_app_configure(struct app *app, struct amber_err *err) AMBER_MUST_CHECK;
-/* Open the store, the pool and the cache. create: make the folder if missing. dir_fd: the store's
- * folder when a mount covers it, or -1. */
+/*
+ * Before a local store's folder is made: if it is missing, ask the database whether its archives
+ * should be there; with --new-store they needn't.
+ * errors  DENIED they should: the path is mistaken, or its disk isn't mounted; as the database's
+ */
+enum amber_rc amber_app_check_folder(struct app *app, struct amber_err *err) AMBER_MUST_CHECK;
+/* Open the store, the pool and the cache. create: make the folder if missing, after
+ * amber_app_check_folder. dir_fd: the store's folder when a mount covers it, or -1. */
 enum amber_rc amber_app_open(struct app *app, bool read_only, bool create, int dir_fd,
                              struct amber_err *err) AMBER_MUST_CHECK;
 /* All archives without a database: ours by their markers, then other programs' files. out is empty

@@ -186,7 +186,7 @@ int amber_cmd_archive(struct app *app)
         /* Needs the database only; the store isn't touched. */
         app->ctx.conninfo = app->cfg.database_url;
         status = run(app, job);
-    } else if (amber_app_open(app, false, true, -1, &err)) {
+    } else if (amber_app_check_folder(app, &err) || amber_app_open(app, false, true, -1, &err)) {
         status = amber_app_fail(&err);
     } else {
         status = run(app, job);

@@ -27,8 +27,9 @@ int amber_cmd_init(struct app *app)
         printf("the catalog (schema amberfs in database %s) %s\n", amber_pg_database(pg),
                made ? "was made" : "is there and up to date");
     if (!rc && !mounted) { /* below a mount the daemon has claimed the store already */
-        rc = amber_app_open(app, false, true, -1, &err);
-        app->ctx.new_store = app->opt->new_store;
+        rc = amber_app_check_folder(app, &err);
+        if (!rc)
+            rc = amber_app_open(app, false, true, -1, &err);
         if (!rc)
             rc = amber_context_claim(&app->ctx, pg, &id, &err);
         if (!rc)

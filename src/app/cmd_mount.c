@@ -225,7 +225,7 @@ static enum amber_rc detach_dead(const char *path, struct amber_err *err)
 }
 
 /* The store may lie under the mount point itself: its descriptor is opened before mounting. */
-static enum amber_rc open_store_folder(const struct app *app, bool read_only, int *out_fd,
+static enum amber_rc open_store_folder(struct app *app, bool read_only, int *out_fd,
                                        struct amber_err *err)
 {
     AMBER_AUTO_FREE char *root = NULL;
@@ -237,6 +237,9 @@ static enum amber_rc open_store_folder(const struct app *app, bool read_only, in
         return amber_fail(err, AMBER_E_BUSY,
                           "%s is served by an amberfs daemon already (mounted at %s)",
                           app->cfg.path, root);
+    enum amber_rc rc = read_only ? AMBER_OK : amber_app_check_folder(app, err);
+    if (rc)
+        return rc;
     if (!read_only && mkdir(app->cfg.path, 0750) && errno != EEXIST)
         return amber_fail_errno(err, errno, "ARCHIVAL_PATH %s can't be made", app->cfg.path);
     *out_fd = open(app->cfg.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

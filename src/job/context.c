@@ -28,24 +28,42 @@ enum amber_rc amber_context_connect(const struct amber_context *ctx, const char 
     return amber_pg_open(&cfg, out, err);
 }
 
+static enum amber_rc install(struct amber_pg *pg, struct amber_err *err)
+{
+    bool made;
+    enum amber_rc rc = amber_catalog_install(pg, &made, err);
+    if (!rc && made)
+        amber_info("made the catalog: schema amberfs in database %s", amber_pg_database(pg));
+    return rc;
+}
+
+enum amber_rc amber_context_may_begin(const struct amber_context *ctx, struct amber_pg *pg,
+                                      struct amber_err *err)
+{
+    char elsewhere[AMBER_UUID_LEN];
+    uint64_t archives;
+    enum amber_rc rc = install(pg, err);
+    if (!rc)
+        rc = amber_catalog_any_store(pg, elsewhere, &archives, err);
+    if (rc || !archives || ctx->new_store)
+        return rc;
+    return amber_fail(err, AMBER_E_DENIED,
+                      "ARCHIVAL_PATH holds no store (.amberfs/store.json), but the catalog in "
+                      "database %s has %llu archives, in store %s: if they belong here, mount "
+                      "the disk, correct the path or put that file back; to begin a further "
+                      "store here: amberfs init --new-store",
+                      amber_pg_database(pg), (unsigned long long)archives, elsewhere);
+}
+
 /* Nothing is known of this store. It is a new one only if the catalog's archives aren't to be here,
  * as they are below the mount point of a disk that isn't mounted, and no replica knows it either:
  * one that can't be asked might. */
 static enum amber_rc check_really_new(const struct amber_context *ctx, struct amber_pg *pg,
                                       struct amber_err *err)
 {
-    char elsewhere[AMBER_UUID_LEN];
-    uint64_t archives;
-    enum amber_rc rc = amber_catalog_any_store(pg, elsewhere, &archives, err);
+    enum amber_rc rc = amber_context_may_begin(ctx, pg, err);
     if (rc)
         return rc;
-    if (archives && !ctx->new_store)
-        return amber_fail(err, AMBER_E_DENIED,
-                          "ARCHIVAL_PATH holds no store (.amberfs/store.json), but the catalog in "
-                          "database %s has %llu archives, in store %s: if they belong here, mount "
-                          "the disk, correct the path or put that file back; to begin a further "
-                          "store here: amberfs init --new-store",
-                          amber_pg_database(pg), (unsigned long long)archives, elsewhere);
     for (unsigned i = 1; i < amber_copies_count(ctx->store); i++) {
         struct amber_store_identity id;
         rc = amber_store_identity_get(amber_copies_store(ctx->store, i), &id, err);
@@ -81,12 +99,9 @@ static enum amber_rc identify_primary(const struct amber_context *ctx, struct am
 enum amber_rc amber_context_claim(const struct amber_context *ctx, struct amber_pg *pg,
                                   struct amber_store_identity *out, struct amber_err *err)
 {
-    bool made;
-    enum amber_rc rc = amber_catalog_install(pg, &made, err);
+    enum amber_rc rc = install(pg, err);
     if (rc)
         return rc;
-    if (made)
-        amber_info("made the catalog: schema amberfs in database %s", amber_pg_database(pg));
     char catalog_id[AMBER_UUID_LEN];
     rc = amber_catalog_id(pg, catalog_id, err);
     if (rc)

@@ -140,6 +140,34 @@ test_folder_without_the_store_is_not_taken_for_it() {
     mount_stop
 }
 
+# A path with a typing error: refused before its folder is made. Where there are no archives yet, the
+# folder is made.
+test_mistaken_path_is_refused_and_not_made() {
+    local command mistaken=$T/strore
+    write_small_job
+    reset_small_job || return
+    assert_status 0 amberfs archive ev || return
+    sed -i "s|^ARCHIVAL_PATH=.*|ARCHIVAL_PATH=$mistaken/deep|" "$ENVFILE"
+    for command in init 'archive ev' "mount -f $MNT"; do
+        # shellcheck disable=SC2086 # several words
+        assert_status 1 amberfs $command
+        assert_match "$command" "strore/deep doesn't exist.*correct the path.*--new-store" "$msg"
+        [ ! -e "$mistaken" ] || fail "$command made $mistaken"
+    done
+    PGPORT=1 assert_status 1 amberfs archive ev
+    assert_match "no database" "strore/deep doesn't exist: whether it is a new one can't be asked" "$msg"
+    [ ! -e "$mistaken" ] || fail "made without asking"
+    assert_status 0 amberfs init --new-store
+    assert_status 0 amberfs verify --all
+    rm -rf "${mistaken:?}"
+    sql "set client_min_messages = error; drop schema amberfs cascade; truncate ev cascade;
+         insert into ev table keep.ev; insert into evc table keep.evc"
+    assert_status 0 amberfs archive ev
+    [ -d "$mistaken/deep/ev" ] || fail "the first run didn't make its folder"
+    rm -rf "${mistaken:?}"
+    write_small_job
+}
+
 # A database with another catalog may neither archive into the store nor restore from it.
 test_store_of_another_catalog_is_refused() {
     local command
@@ -221,4 +249,5 @@ tap_run test_job_refuses_and_reconcile_lists \
     test_adopt_when_the_rows_are_not_in_the_table test_one_run_at_a_time \
     test_set_back_into_the_middle_of_a_run test_every_table_of_the_lost_future_waits \
     test_leftovers_are_removed_but_no_stranger test_store_of_another_catalog_is_refused \
-    test_folder_without_the_store_is_not_taken_for_it
+    test_folder_without_the_store_is_not_taken_for_it \
+    test_mistaken_path_is_refused_and_not_made
