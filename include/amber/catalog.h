@@ -138,6 +138,7 @@ struct amber_pin_row {
     int64_t until_us;
     const char *reason; /* "restore of flow_logs/..." */
 };
+/* Of several pins of one table and the same days there is one, which holds until the latest time. */
 enum amber_rc amber_catalog_pin_add(struct amber_pg *pg, const struct amber_pin_row *pin,
                                     struct amber_err *err) AMBER_MUST_CHECK;
 /* Pins not yet past, of one table, or of all (table NULL). */

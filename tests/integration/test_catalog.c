@@ -744,6 +744,7 @@ static void pins_hold_until_their_time(void **state)
     fx_ok(amber_catalog_pin_add(fx_pg, &pin, &err), err);
     pin.until_us = amber_now_us() - 1000000;
     pin.reason = "past";
+    pin.to_day = 21;
     fx_ok(amber_catalog_pin_add(fx_pg, &pin, &err), err);
     pin = (struct amber_pin_row){"app", "logs", INT64_MIN, INT64_MAX, amber_now_us() + AMBER_DAY_US,
                                  "all"};
@@ -753,6 +754,34 @@ static void pins_hold_until_their_time(void **state)
     fx_ok(amber_catalog_pins(fx_pg, NULL, NULL, append_pin, &out, &err), err);
     fx_contains(out.data, "app.logs");
     assert_null(strstr(out.data, "past"));
+}
+
+static enum amber_rc last_until(void *arg, const struct amber_pin_row *pin, struct amber_err *err)
+{
+    int64_t *until = arg;
+    (void)err;
+    *until = pin->until_us;
+    return AMBER_OK;
+}
+
+static void pins_of_the_same_days_are_one_until_the_latest_time(void **state)
+{
+    struct amber_err err = AMBER_ERR_INIT;
+    AMBER_AUTO_BUF struct amber_buf out = AMBER_BUF_INIT(4096);
+    int64_t until = 0, latest = amber_now_us() + 3 * AMBER_DAY_US;
+    (void)state;
+
+    fresh();
+    struct amber_pin_row pin = {"app", "events", 10, 20, latest - AMBER_DAY_US, "one"};
+    fx_ok(amber_catalog_pin_add(fx_pg, &pin, &err), err);
+    pin.until_us = latest;
+    fx_ok(amber_catalog_pin_add(fx_pg, &pin, &err), err);
+    pin.until_us = latest - 2 * AMBER_DAY_US;
+    fx_ok(amber_catalog_pin_add(fx_pg, &pin, &err), err);
+    fx_ok(amber_catalog_pins(fx_pg, "app", "events", append_pin, &out, &err), err);
+    assert_string_equal(out.data, "app.events 10-20 one;");
+    fx_ok(amber_catalog_pins(fx_pg, "app", "events", last_until, &until, &err), err);
+    assert_int_equal(until, latest);
 }
 
 static void restore_is_remembered_per_table(void **state)
@@ -798,6 +827,7 @@ int main(void)
         cmocka_unit_test(failed_copy_waits_and_keeps_its_error),
         cmocka_unit_test(new_replica_catches_up_with_committed_runs),
         cmocka_unit_test(pins_hold_until_their_time),
+        cmocka_unit_test(pins_of_the_same_days_are_one_until_the_latest_time),
         cmocka_unit_test(restore_is_remembered_per_table),
     };
     return cmocka_run_group_tests(tests, fx_open, fx_close);

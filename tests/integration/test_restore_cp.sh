@@ -32,7 +32,9 @@ test_restored_rows_are_pinned() {
     run_job log-archival
     assert_match "result" '^rows: 0$' "$result"
     rows_as_before flow_execution_logs
-    assert_eq "pins in .status" public.flow_execution_logs "$(jq -r '.pins[].table' "$MNT/.status" | sort -u)"
+    # Each archive was restored more than once; one that holds back the same rows is enough.
+    assert_eq "pins in .status" "$(cd "$MNT" && printf 'public.flow_execution_logs\n%.0s' flow_logs/*.json)" \
+        "$(jq -r '.pins[].table' "$MNT/.status")"
 }
 test_cut_off_archive_does_not_commit() {
     local file=("$MNT"/flow_logs/*.json) name
