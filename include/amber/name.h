@@ -29,11 +29,17 @@ struct amber_name_fields {
 enum amber_rc amber_name_pattern_check(const char *pattern, struct amber_err *err) AMBER_MUST_CHECK;
 /*
  * folder + "/" + pattern with its placeholders filled in + ("_" n if n > 1) + ".json".
- * errors  INVALID, LIMIT component over 255 bytes, NOMEM
+ * errors  INVALID; LIMIT name over 247 bytes, or over what a manifest's key can hold; NOMEM
  */
 enum amber_rc amber_name_format(const char *folder, const char *pattern,
                                 const struct amber_name_fields *f, unsigned n, char **out,
                                 struct amber_err *err) AMBER_MUST_CHECK;
+
+#define AMBER_NAME_TRIES 10000 /* names that are tried for an archive: without, and with _2, _3, ... */
+/* Whether all names that archives of a table may get are short enough, with the highest number.
+ * errors  as amber_name_format */
+enum amber_rc amber_name_fits(const char *folder, const char *pattern, const char *table,
+                              struct amber_err *err) AMBER_MUST_CHECK;
 
 /* Length of key without a known codec suffix (".gz", ".zst"). */
 size_t amber_name_logical_len(const char *key);

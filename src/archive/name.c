@@ -18,6 +18,8 @@
 #define PART_MAX 200
 #define DIGEST_HEX 16 /* digits behind a cut text, with '~' before them */
 #define SUFFIX_ROOM 8 /* of a component, for ".zst" and what may come */
+/* Of a key: the suffix, ".amberfs/manifests/" before it, "/<run id>.<rows>.<bytes>.json" behind. */
+#define MANIFEST_ROOM 120
 
 static bool plain_byte(unsigned char c, bool leading)
 {
@@ -238,10 +240,24 @@ enum amber_rc amber_name_format(const char *folder, const char *pattern,
         return amber_fail(err, AMBER_E_LIMIT,
                           "archive name \"%s\": %zu bytes, the limit is %d: shorten the pattern",
                           name.data + start, name.len - start, AMBER_NAME_MAX - SUFFIX_ROOM);
+    if (name.len > AMBER_KEY_MAX - MANIFEST_ROOM)
+        return amber_fail(err, AMBER_E_LIMIT,
+                          "archive name \"%.60s...\": %zu bytes with its folder, the limit is %d: "
+                          "shorten the folder",
+                          name.data, name.len, AMBER_KEY_MAX - MANIFEST_ROOM);
     rc = amber_key_check(name.data, err);
     if (!rc)
         *out = amber_steal(&name.data);
     return rc;
+}
+
+enum amber_rc amber_name_fits(const char *folder, const char *pattern, const char *table,
+                              struct amber_err *err)
+{
+    AMBER_AUTO_FREE char *name = NULL;
+    const struct amber_name_fields f = {.table = table, .run_ms = 9999999999999};
+
+    return amber_name_format(folder, pattern, &f, AMBER_NAME_TRIES, &name, err);
 }
 
 size_t amber_name_logical_len(const char *key)

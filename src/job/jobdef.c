@@ -209,12 +209,15 @@ static enum amber_rc place_read(struct reading *r, const char *path, const json_
                                                        : "{table}_{start}_to_{end}";
     struct amber_err why = AMBER_ERR_INIT;
     rc = amber_name_pattern_check(pattern, &why);
+    bool fits = true;
+    if (!rc && t->name && t->folder)
+        fits = !(rc = amber_name_fits(t->folder, pattern, t->name, &why));
     if (rc == AMBER_E_NOMEM) {
         *err = why;
         return rc;
     }
     if (rc)
-        return amber_check_add(&r->check, err, path, "pattern", "%s", why.text);
+        return amber_check_add(&r->check, err, path, fits ? "pattern" : NULL, "%s", why.text);
     return amber_strdup(pattern, &t->pattern, err);
 }
 

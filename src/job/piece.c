@@ -7,8 +7,6 @@
 #include "amber/name.h"
 #include "attempt_priv.h"
 
-#define NAME_TRIES 10000
-
 /* Whether the store has an object under this logical name already, with whatever suffix: a file
  * that was put there by somebody else, or one of a catalog set back in time. */
 static enum amber_rc name_in_store(struct amber_store *st, const char *logical, bool *out,
@@ -41,7 +39,7 @@ enum amber_rc amber_piece_reserve(struct attempt *t, struct piece *p, struct amb
         .run_day = amber_day_from_us(a->started_us),
         .run_ms = a->started_us / 1000,
     };
-    for (unsigned n = 1; n <= NAME_TRIES; n++) {
+    for (unsigned n = 1; n <= AMBER_NAME_TRIES; n++) {
         AMBER_AUTO_FREE char *logical = NULL;
         enum amber_rc rc = amber_name_format(jt->folder, jt->pattern, &f, n, &logical, err);
         if (rc)
@@ -60,7 +58,7 @@ enum amber_rc amber_piece_reserve(struct attempt *t, struct piece *p, struct amb
         return rc;
     }
     return amber_fail(err, AMBER_E_LIMIT, "folder %s: %d archives have the same dates; use a name "
-                      "pattern with {epoch_ms}", jt->folder, NAME_TRIES);
+                      "pattern with {epoch_ms}", jt->folder, AMBER_NAME_TRIES);
 }
 
 enum amber_rc amber_piece_describe(struct attempt *t, struct piece *p, struct amber_err *err)

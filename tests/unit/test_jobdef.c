@@ -402,6 +402,26 @@ static void wrong_folder_or_pattern_is_refused_with_path(void **state)
     assert_refused(PATTERN("{start"), "jobs[0].tables[0].pattern: ");
 }
 
+static void names_that_would_be_too_long_are_refused(void **state)
+{
+    char text[1024], part[250], folder[1000];
+    (void)state;
+    memset(part, 'x', sizeof(part));
+    /* "_2024-01-01_to_2024-03-31" and "_10000.json" more: 248 bytes. */
+#define PATTERN_OF(n) TABLES("{\"name\":\"t\",\"pattern\":\"%.*s_{start}_to_{end}\"}"), n, part
+    snprintf(text, sizeof(text), PATTERN_OF(212));
+    assert_refused(text, "jobs[0].tables[0]: archive name \"xx");
+    assert_refused(text, "\": 248 bytes, the limit is 247: shorten the pattern");
+    snprintf(text, sizeof(text), PATTERN_OF(211));
+    struct amber_jobs jobs AMBER_CLEANUP(amber_jobs_clear) = parse(text);
+    assert_int_equal(jobs.n, 1);
+    memset(folder, 'x', sizeof(folder));
+    for (size_t i = 200; i < sizeof(folder); i += 201)
+        folder[i] = '/';
+    snprintf(text, sizeof(text), TABLES("{\"name\":\"t\",\"folder\":\"%.*s\"}"), 900, folder);
+    assert_refused(text, "bytes with its folder, the limit is 880: shorten the folder");
+}
+
 #define TWO(a, b)                                                                                  \
     FILE_OF("{\"name\":\"a\",\"time_column\":\"t\",\"tables\":[" a "]},"                           \
             "{\"name\":\"b\",\"time_column\":\"t\",\"tables\":[" b "]}")
@@ -486,6 +506,7 @@ int main(void)
         cmocka_unit_test(wrong_table_is_refused_with_path),
         cmocka_unit_test(wrong_parent_type_is_one_finding),
         cmocka_unit_test(wrong_folder_or_pattern_is_refused_with_path),
+        cmocka_unit_test(names_that_would_be_too_long_are_refused),
         cmocka_unit_test(tables_that_would_share_names_are_refused),
         cmocka_unit_test(every_finding_is_reported_and_the_first_is_the_error),
         cmocka_unit_test(findings_without_room_still_refuse),
