@@ -5,6 +5,7 @@
  * beside it. Helpers read for the export of a fast run; the guard has its own. One attempt at one unit
  * is in attempt.c.
  */
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 
@@ -403,6 +404,36 @@ void amber_archive_job_result(const struct amber_archive_result *r, int64_t star
     snprintf(out->error, sizeof(out->error), "%s", rc ? err->text : "");
 }
 
+/* What the administrator of a store that takes nothing can do; NULL: it isn't that. */
+static const char *store_remedy(int errnum)
+{
+    switch (errnum) {
+    case ENOSPC:
+    case EDQUOT:
+        return "make room there";
+    case EROFS:
+    case EACCES:
+    case EPERM:
+        return "make that place writable";
+    default:
+        return NULL;
+    }
+}
+
+/* A store that takes nothing ends the run: say what became of the rows, and what to do. */
+static void explain_store(const struct archiver *a, struct amber_err *err)
+{
+    const char *remedy = a->in_doubt ? NULL : store_remedy(err->sys_errno);
+    struct amber_err was = *err;
+    if (!remedy)
+        return;
+    amber_fail(err, was.code,
+               "%s: nothing is lost, rows that weren't archived are still in the database: %s and "
+               "run job %s again",
+               was.text, remedy, a->job->name);
+    err->sys_errno = was.sys_errno;
+}
+
 enum amber_rc amber_archive_job(const struct amber_context *ctx, const struct amber_job *job,
                                 const struct amber_archive_options *opt,
                                 struct amber_archive_result *out, struct amber_err *err)
@@ -426,6 +457,8 @@ enum amber_rc amber_archive_job(const struct amber_context *ctx, const struct am
         rc = load_pins(&a, err);
     if (!rc)
         rc = run_units(&a, err);
+    if (rc)
+        explain_store(&a, err);
     if (out->rows && !opt->plan) {
         struct amber_err late = AMBER_ERR_INIT;
         amber_archiver_phase(&a, AMBER_PHASE_VACUUM);

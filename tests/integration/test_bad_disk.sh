@@ -191,7 +191,7 @@ test_full_disk_moves_nothing() {
     sed "s|^ARCHIVAL_PATH=.*|ARCHIVAL_PATH=$small|" "$ENVFILE" >"$T/env.small"
     head -c 60000 /dev/zero >"$small/filler"
     assert_status 1 amberfs archive session-archival --env-file "$T/env.small"
-    assert_match "message" 'No space left' "$msg"
+    assert_match "message" 'No space left on device: nothing is lost, .*still in the database: make room there and run job session-archival again' "$msg"
     assert_eq "sessions" "$(sql "select count(*) from keep.flow_execution_sessions")" "$(sql "select count(*) from flow_execution_sessions")"
     assert_eq "archives" 0 "$(sql "select count(*) from archived_partitions")"
     rm "$small/filler"
