@@ -34,6 +34,10 @@ plain_tmpdir() {
     fi
 }
 
+# The system's programs themselves before Debian's wrapper of psql and shims of somebody's python, which
+# take longer than what tests ask of them, thousands of times.
+plain_path() { printf '%s\n' "$(pg_bindir):/usr/sbin:/usr/bin:/sbin:/bin:$PATH"; }
+
 # Files that root makes in somebody's checkout go to its owner, so that the owner can go on there.
 give_back() {
     if [ "$(id -u)" = 0 ] && [ "$(stat -c %u "$root")" != 0 ]; then
