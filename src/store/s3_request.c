@@ -22,6 +22,7 @@
 
 #define PAUSE_FIRST_US INT64_C(100000)
 #define PAUSE_MAX_US INT64_C(5000000)
+#define TRY_LEAST_US INT64_C(1000000) /* that a try has, however late it began */
 #define LINES_MAX (S3_HEADERS_MAX + 8)
 
 /* ---- tries ---- */
@@ -51,10 +52,14 @@ bool amber_s3_again(struct s3_store *st, struct s3_tries *t, const bool *stop,
 {
     int64_t most = PAUSE_FIRST_US << (t->n < 8 ? t->n : 8);
     int64_t now = amber_mono_us(), until;
+    int64_t longer = now + (int64_t)st->timeout_s * 500000 - t->give_up_us;
 
-    /* A body that took long before it failed is worth another try. */
-    if (t->n == 1 && t->give_up_us < now + (int64_t)st->timeout_s * 500000)
-        t->give_up_us = now + (int64_t)st->timeout_s * 500000;
+    /* A body that took long before it failed is worth another try; and so is a request of a process
+     * or machine that stood still meanwhile. */
+    if (t->n == 1 && longer > 0) {
+        t->give_up_us += longer;
+        t->deadline_us += longer;
+    }
     if (amber_rc_retryable(err->code)) {
         until = now + 1 + random_below(most < PAUSE_MAX_US ? most : PAUSE_MAX_US);
         if (until < t->give_up_us) {
@@ -435,6 +440,8 @@ static enum amber_rc send(struct s3_store *st, const struct s3_call *c, struct s
 {
     struct sink sink = {.call = c, .doc = {.max = S3_ERROR_BYTES}};
     struct http_response rs = AMBER_HTTP_RESPONSE_INIT;
+    int64_t least = amber_mono_us() + TRY_LEAST_US;
+    int64_t deadline = t->deadline_us > least ? t->deadline_us : least;
     struct http_request rq = {
         .method = c->method,
         .url = b->url.data,
@@ -444,7 +451,7 @@ static enum amber_rc send(struct s3_store *st, const struct s3_call *c, struct s
         .body_len = c->body_len,
         .on_body = take_body,
         .arg = &sink,
-        .deadline_us = t->deadline_us + (int64_t)c->patience_s * 1000000,
+        .deadline_us = deadline + (int64_t)c->patience_s * 1000000,
         .patience_s = c->patience_s,
         .stop = c->stop,
         .fresh = t->fresh,

@@ -13,6 +13,7 @@
 #include "amber/log.h"
 #include "amber/store.h"
 #include "fake_http.h"
+#include "store_s3_priv.h"
 
 #define SECRET "hunter2-secret"
 #define PAGE_HEAD                                                                                  \
@@ -178,6 +179,37 @@ static void server_that_stays_busy_fails_in_time(void **state)
     WITH({.text = "HEAD ", .status = 503, .headers = "", .body = ""});
     assert_int_equal(amber_store_stat(st, "a", &info, &err), AMBER_E_NET);
     assert_text(&err, "tried ");
+}
+
+static void try_that_ended_late_leaves_time_for_another(void **state)
+{
+    const int64_t stood_still_us = INT64_C(3600000000);
+    struct s3_tries t;
+    WITH({.text = "HEAD ", .status = 503, .headers = "", .body = ""});
+    amber_s3_tries_init(&t, amber_s3(st), 40960);
+    int64_t for_bytes = t.deadline_us - t.give_up_us, begin = t.start_us;
+    assert_true(for_bytes > 0);
+    t.start_us -= stood_still_us;
+    t.give_up_us -= stood_still_us;
+    t.deadline_us -= stood_still_us;
+    t.n = 1;
+    (void)amber_fail(&err, AMBER_E_TIMEOUT, "late");
+    assert_true(amber_s3_again(amber_s3(st), &t, NULL, &err));
+    assert_true(t.give_up_us > begin);
+    assert_int_equal(t.deadline_us - t.give_up_us, for_bytes);
+}
+
+/* Its answer says more than that it came too late. */
+static void try_that_begins_late_is_answered(void **state)
+{
+    struct s3_call c = {.method = "HEAD", .key = "a"};
+    struct s3_answer a;
+    struct s3_tries t;
+    WITH({.text = "HEAD ", .status = 503, .headers = "", .body = ""});
+    amber_s3_tries_init(&t, amber_s3(st), 0);
+    t.deadline_us = t.start_us;
+    assert_int_equal(amber_s3_try(amber_s3(st), &c, &t, &a, &err), AMBER_E_BUSY);
+    assert_int_equal(a.status, 503);
 }
 
 static void object_that_is_not_there_is_not_found(void **state)
@@ -515,6 +547,8 @@ int main(void)
         TEST(server_that_is_away_fails_unless_it_may_be),
         TEST(busy_server_is_asked_again),
         TEST(server_that_stays_busy_fails_in_time),
+        TEST(try_that_ended_late_leaves_time_for_another),
+        TEST(try_that_begins_late_is_answered),
         TEST(object_that_is_not_there_is_not_found),
         TEST(listing_goes_on_from_page_to_page),
         TEST(listing_that_does_not_go_on_is_corrupt),
