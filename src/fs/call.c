@@ -2,9 +2,10 @@
  * call.c - work that may block: on threads of its own, with its request parked meanwhile.
  *
  * A parked request is answered by whoever takes it back first (amber_parked_end, under m->mutex):
- * the thread that did the work, or the event thread because the caller got a signal. libfuse's
- * callback for such a signal runs under the request's own lock; it only sets a flag and wakes the
- * event thread, and takes no lock of ours, so that a request can be taken back under m->mutex.
+ * the thread that did the work, or the event thread because the caller gives up. libfuse's callback
+ * for a signal runs under the request's own lock; it only sets a flag and wakes the event thread,
+ * and takes no lock of ours, so that a request can be taken back under m->mutex. It comes once for a
+ * request: whether a further signal ends the wait, the event thread has to look for.
  */
 #include "mount_priv.h"
 
@@ -80,11 +81,11 @@ bool amber_call_start(struct amber_mount *m, void (*run)(void *arg), void *arg)
     return false;
 }
 
-static void note_interrupt(fuse_req_t req, void *data)
+static void note_signal(fuse_req_t req, void *data)
 {
     struct parked *p = data;
     (void)req;
-    atomic_store(&p->interrupted, true);
+    atomic_store(&p->signaled, true);
     amber_event_wake(p->m);
 }
 
@@ -94,14 +95,15 @@ void amber_park(struct amber_mount *m, struct parked *p, fuse_req_t req,
     p->m = m;
     p->req = req;
     p->told = false;
+    p->interrupted = false;
     p->on_interrupt = on_interrupt;
-    atomic_store(&p->interrupted, false);
+    atomic_store(&p->signaled, false);
     p->prev = NULL;
     p->next = m->parked;
     if (p->next)
         p->next->prev = p;
     m->parked = p;
-    fuse_req_interrupt_func(req, note_interrupt, p); /* may call it at once */
+    fuse_req_interrupt_func(req, note_signal, p); /* may call it at once */
 }
 
 fuse_req_t amber_parked_end(struct parked *p)
@@ -120,15 +122,22 @@ fuse_req_t amber_parked_end(struct parked *p)
     return req;
 }
 
-void amber_parked_interrupts(struct amber_mount *m, bool all)
+bool amber_parked_interrupts(struct amber_mount *m, bool all)
 {
+    bool look_again = false;
     for (struct parked *p = m->parked, *next; p; p = next) {
         next = p->next; /* on_interrupt may end p, and p only */
-        if (p->told || (!all && !atomic_load(&p->interrupted)))
+        if (p->told)
+            continue;
+        bool signaled = atomic_load(&p->signaled);
+        p->interrupted = signaled && amber_caller_gives_up(fuse_req_ctx(p->req)->pid);
+        look_again = look_again || (signaled && !p->interrupted);
+        if (!all && !p->interrupted)
             continue;
         p->told = true;
         p->on_interrupt(p);
     }
+    return look_again;
 }
 
 /* ---- work that waits for the store ---- */
@@ -140,7 +149,7 @@ bool amber_store_is_remote(const struct amber_mount *m)
 
 static void answer_interrupted(struct parked *p)
 {
-    if (!atomic_load(&p->interrupted))
+    if (!p->interrupted)
         return; /* the mount ends: work that is under way is finished */
     fuse_req_t req = amber_parked_end(p);
     if (req)

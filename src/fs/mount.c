@@ -40,6 +40,7 @@
 #define CONGESTION 48U
 #define KICK_SIGNAL SIGURG /* ignored by default, so a stray one does no harm */
 #define KICK_MS 10
+#define SIGNAL_LOOK_MS 100 /* while a caller waits on though a signal waits for him */
 
 /* ---- libfuse's messages ---- */
 
@@ -254,7 +255,7 @@ static void quiesce(struct amber_mount *m)
     pthread_mutex_lock(&m->mutex);
     m->stopping = true;
     amber_restore_stop(m);
-    amber_parked_interrupts(m, true);
+    (void)amber_parked_interrupts(m, true);
     pthread_mutex_unlock(&m->mutex);
     amber_restore_interrupts(m);
     pthread_mutex_lock(&m->mutex);
@@ -275,14 +276,15 @@ static void *event_main(void *arg)
     struct amber_mount *m = arg;
     struct pollfd fds[2] = {{.fd = m->event_fd, .events = POLLIN},
                             {.fd = m->stop_fd, .events = POLLIN}};
+    int wait_ms = -1;
     while (!(fds[1].revents & POLLIN)) {
         uint64_t count;
-        if (poll(fds, 2, -1) < 0)
+        if (poll(fds, 2, wait_ms) < 0)
             continue;
         ssize_t n = read(m->event_fd, &count, sizeof(count)); /* empty: fine */
         (void)n;
         pthread_mutex_lock(&m->mutex);
-        amber_parked_interrupts(m, false);
+        wait_ms = amber_parked_interrupts(m, false) ? SIGNAL_LOOK_MS : -1;
         amber_follow_wake(m);
         pthread_mutex_unlock(&m->mutex);
         amber_restore_interrupts(m);

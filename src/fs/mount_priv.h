@@ -55,14 +55,15 @@ struct handle {
 
 /*
  * A request whose answer comes later from another thread. m->mutex guards everything but
- * interrupted, which libfuse's callback sets while it holds the request's own lock.
+ * signaled, which libfuse's callback sets while it holds the request's own lock.
  */
 struct parked {
     struct amber_mount *m;
-    fuse_req_t req;          /* NULL: not parked (any more) */
-    atomic_bool interrupted; /* the caller got a signal */
-    bool told;               /* on_interrupt was called */
-    /* Event thread, under m->mutex; once, for a signal or when the mount ends. */
+    fuse_req_t req;       /* NULL: not parked (any more) */
+    atomic_bool signaled; /* the caller got a signal, of whatever kind */
+    bool interrupted;     /* it means that he gives up */
+    bool told;            /* on_interrupt was called */
+    /* Event thread, under m->mutex; once, when the caller gives up or the mount ends. */
     void (*on_interrupt)(struct parked *p);
     struct parked *prev, *next; /* m->parked */
 };
@@ -267,8 +268,12 @@ void amber_store_call_slow(struct amber_mount *m, struct store_call *c, fuse_req
 bool amber_store_is_remote(const struct amber_mount *m);
 /* Make the event thread look. Any thread; async-signal-safe. */
 void amber_event_wake(struct amber_mount *m);
-/* Event thread, under m->mutex: tell the parked requests whose caller got a signal (all: all). */
-void amber_parked_interrupts(struct amber_mount *m, bool all);
+/* Event thread, under m->mutex: tell the parked requests whose caller gives up (all: all). Returns
+ * whether one got a signal and doesn't give up: look again soon, nobody tells of the next signal. */
+bool amber_parked_interrupts(struct amber_mount *m, bool all);
+/* caller.c: whether a signal that waits for this thread ends what it waits for. A thread that is gone,
+ * or that can't be seen from here, gives up. */
+bool amber_caller_gives_up(pid_t tid);
 /* pthread_create with all signals blocked in the new thread. Returns errno. */
 int amber_thread_start(pthread_t *out, bool detached, void *(*run)(void *arg), void *arg);
 

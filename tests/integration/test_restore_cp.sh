@@ -98,6 +98,26 @@ END
     assert_eq "the writer's end" 137 $?
     assert_eq "rows" 0 "$(count flow_execution_logs)"
 }
+restore_waits() {
+    [ -n "$(sql "select 1 from pg_stat_activity where application_name like 'amberfs: restore%'
+                 and wait_event_type = 'Lock'")" ]
+}
+test_stopped_copy_goes_on() {
+    local file=("$MNT"/flow_logs/*.json) copy
+    sql "delete from flow_execution_logs" >/dev/null
+    coproc HOLD { psql -XAtq; }
+    echo "begin; lock table flow_execution_logs; select 'held';" >&"${HOLD[1]}"
+    read -r _ <&"${HOLD[0]}"
+    cp "${file[0]}" "$MNT/.restore/" 2>"$T/.msg" &
+    copy=$!
+    wait_until restore_waits
+    stop_and_continue $copy
+    echo "\\q" >&"${HOLD[1]}"
+    wait $copy
+    assert_eq "the copy's status; $(cat "$T/.msg")" 0 $?
+    assert_eq "rows" "$(wc -l <"${file[0]}")" "$(count flow_execution_logs)"
+    sql "delete from flow_execution_logs" >/dev/null
+}
 test_reading_restore_is_denied_and_it_lists_empty() {
     assert_eq "listing" "" "$(ls -A "$MNT/.restore")"
     assert_status 1 cat "$MNT/.restore/flow_execution_logs"
@@ -147,6 +167,7 @@ tap_run test_cp_of_an_archive_restores_its_rows \
     test_bad_row_is_named_by_line_and_restores_nothing \
     test_duplicate_key_with_other_content_fails_and_identical_rows_are_skipped \
     test_killed_writer_rolls_back \
+    test_stopped_copy_goes_on \
     test_reading_restore_is_denied_and_it_lists_empty \
     test_control_restore_brings_a_family_back \
     test_restore_command_brings_a_family_back \

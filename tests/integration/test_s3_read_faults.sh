@@ -218,6 +218,23 @@ test_replaced_object_is_an_error() {
     assert_status 0 cat_it && assert_same "put back" "$good" "$T/.out"
 }
 
+# No program expects EINTR from a plain file: who was only stopped gets what he asked for.
+test_stopped_reader_goes_on() {
+    local reader
+    ARCHIVAL_S3_TIMEOUT=8 mount_start || return
+    rule 1 1 hang
+    : >"$S3_LOG"
+    cat "$MNT/$name" >"$T/.out" 2>"$T/.msg" &
+    reader=$!
+    wait_until s3_requests ' hang '
+    stop_and_continue $reader
+    wait $reader
+    assert_eq "the reader's status; $(cat "$T/.msg")" 0 $?
+    assert_same "content" "$good" "$T/.out"
+    s3_fault
+    mount_stop
+}
+
 test_blocked_reader_can_be_interrupted() {
     local reader
     ARCHIVAL_S3_TIMEOUT=3600 mount_start || return
@@ -227,6 +244,7 @@ test_blocked_reader_can_be_interrupted() {
     reader=$!
     wait_until s3_requests ' hang '
     kill -0 $reader 2>/dev/null || fail "the reader isn't blocked"
+    stop_and_continue $reader # it goes on waiting, and can still be interrupted
     kill -INT $reader
     wait $reader
     assert_eq "the reader's end" $((128 + 2)) $?
@@ -264,4 +282,5 @@ tap_run test_what_passes_is_tried_again_unseen \
     test_reading_asks_for_each_byte_once \
     test_mount_gives_eio_and_goes_on \
     test_replaced_object_is_an_error \
+    test_stopped_reader_goes_on \
     test_blocked_reader_can_be_interrupted

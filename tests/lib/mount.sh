@@ -126,3 +126,13 @@ run_job() {
         return 1
     }
 }
+
+# stop_and_continue PID: Ctrl-Z and `fg` while it waits for the mount, asleep. Its wait is of another
+# kind once the kernel has told the daemon of the signal.
+is_in_state() { [ "$(sed 's/.*) //; s/ .*//' "/proc/$1/stat")" = "$2" ]; }
+stop_and_continue() {
+    wait_until is_in_state "$1" S
+    kill -STOP "$1"
+    wait_until is_in_state "$1" D
+    kill -CONT "$1"
+}

@@ -131,10 +131,10 @@ assert_status() {
     return 1
 }
 
-# wait_until COMMAND...: until it succeeds; gives up after about 20 s.
+# wait_until COMMAND...: until it succeeds; gives up after about a minute.
 wait_until() {
     local i
-    for ((i = 0; i < 400; i++)); do
+    for ((i = 0; i < 1200; i++)); do
         "$@" >/dev/null 2>&1 && return 0
         sleep 0.05
     done
