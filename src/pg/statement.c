@@ -16,6 +16,7 @@
 #include "pg_priv.h"
 
 #define CANCEL_ANSWER_US INT64_C(2000000)
+#define COMMIT_ANSWER_US INT64_C(10000000) /* a stop that waits is better than a run in doubt */
 #define SETTLE_US INT64_C(1000000)
 
 /* ---- results ---- */
@@ -114,7 +115,7 @@ static enum amber_rc wait_failed(struct amber_pg *pg, struct amber_turn *turn, e
         *turn = (struct amber_turn){.canceled = !commit};
         if (!commit)
             amber_canceler_fire(pg->canceler);
-        turn->deadline_us = amber_mono_us() + CANCEL_ANSWER_US;
+        turn->deadline_us = amber_mono_us() + (commit ? COMMIT_ANSWER_US : CANCEL_ANSWER_US);
         return AMBER_OK;
     }
     pg->broken = true;
