@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -180,6 +181,19 @@ static uint64_t xattr_number(const char *path, const char *name)
     return strtoull(text, NULL, 10);
 }
 
+/* An archive's stored bytes: its file below .raw. */
+static uint64_t stored_size(const char *root, const char *path)
+{
+    char key[AMBER_KEY_MAX + 1], raw[PATH_MAX];
+    struct stat st;
+    ssize_t n = getxattr(path, "user.amber.stored_path", key, sizeof(key) - 1);
+    if (n <= 0)
+        return 0;
+    key[n] = '\0';
+    snprintf(raw, sizeof(raw), "%s/.raw/%s", root, key);
+    return stat(raw, &st) ? 0 : (uint64_t)st.st_size;
+}
+
 /* Through a mount: names from its folders, rows from the extended attributes, stored size from
  * .raw's view. Folders are one level deep or more; the depth is bounded by the path length. */
 static enum amber_rc list_mounted(const char *root, const char *rel, struct total *t, bool json,
@@ -205,7 +219,7 @@ static enum amber_rc list_mounted(const char *root, const char *rel, struct tota
                 rc = list_mounted(root, sub, t, json, err);
             else if (!rc)
                 print_line(t, sub, xattr_number(path, "user.amber.rows"), (uint64_t)st.st_size,
-                           xattr_number(path, "user.amber.stored_size"), json);
+                           stored_size(root, path), json);
         }
         free(names[i]);
     }

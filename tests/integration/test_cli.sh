@@ -111,7 +111,8 @@ test_read_only_mount_refuses_jobs() {
     tail --pid="$pid" -s 0.02 -f /dev/null
 }
 test_mount_over_the_store_itself() {
-    local pid name
+    local pid name unmounted
+    unmounted=$(amberfs list --json --env-file "$ENVFILE")
     assert_status 0 amberfs mount --env-file "$ENVFILE" "$STORE" || return
     at_exit "umount -l $STORE 2>/dev/null"
     name=$(cd "$STORE" && ls flow_sessions | head -n 1)
@@ -120,6 +121,8 @@ test_mount_over_the_store_itself() {
     assert_status 1 amberfs rebuild-manifest "flow_sessions/$name" --env-file "$ENVFILE"
     assert_status 0 amberfs verify --all --env-file "$ENVFILE"
     assert_status 0 amberfs status --env-file "$ENVFILE"
+    assert_status 0 amberfs list --json --env-file "$ENVFILE"
+    assert_eq "list asks the daemon" "$unmounted" "$out"
     pid=$(jq .pid "$STORE/.status")
     umount "$STORE" 2>/dev/null || fusermount3 -u "$STORE"
     tail --pid="$pid" -s 0.02 -f /dev/null
