@@ -176,6 +176,7 @@ static enum amber_rc option_set(struct parsing *p, const struct option *o, const
     char spelt[32];
     char *copy;
 
+    bool repeated = p->seen[o - options];
     p->seen[o - options] = true;
     option_spell(o, spelt);
     switch (o->kind) {
@@ -187,6 +188,8 @@ static enum amber_rc option_set(struct parsing *p, const struct option *o, const
     case OPTION_TEXT:
         break;
     }
+    if (repeated)
+        return amber_fail(err, AMBER_E_INVALID, "%s was given already: it takes one value", spelt);
     if (!*value)
         return amber_fail(err, AMBER_E_INVALID, "%s has an empty value: %s is expected", spelt,
                           o->arg);
