@@ -231,6 +231,11 @@ static enum amber_rc connect_failed(PGconn *conn, struct amber_err *err)
         memcpy(err->sqlstate, state, sizeof(err->sqlstate));
         return rc;
     }
+    if (strcmp(state, "53300") == 0)
+        return amber_fail(err, AMBER_E_NET,
+                          "can't connect to %s: %s; end sessions that idle, or raise the limit of the "
+                          "server (max_connections), the database or the role",
+                          where, why);
     return amber_fail(err, AMBER_E_NET, "can't connect to %s: %s", where, why);
 }
 

@@ -172,7 +172,8 @@ enum amber_rc amber_pg_fail(struct amber_pg *pg, const PGresult *res, struct amb
         return amber_fail(err, AMBER_E_NET, "lost the connection to %s: %s", pg->where, d->text);
     }
     if (strcmp(d->sqlstate, "57014") == 0) /* we have no statement_timeout: somebody asked for it */
-        return amber_fail(err, AMBER_E_CANCELED, "canceled while PostgreSQL worked for us");
+        return amber_fail(err, AMBER_E_CANCELED, "canceled while PostgreSQL worked for us: %s",
+                          d->text);
     char at[AMBER_PG_NAME_MAX + 64] = "";
     if (d->line && *d->column)
         snprintf(at, sizeof(at), "line %llu, column %s: ", (unsigned long long)d->line, d->column);

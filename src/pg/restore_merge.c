@@ -46,6 +46,12 @@ enum amber_rc amber_staging_make(struct amber_restore *r, struct amber_err *err)
         amber_sqltext_add(&sql, ", %i", r->names[i]);
     amber_sqltext_add(&sql, " FROM %t WITH NO DATA", r->schema, r->table);
     enum amber_rc rc = amber_sqltext_exec(&sql, r->pg);
+    if (rc && strcmp(err->sqlstate, "42501") == 0)
+        return amber_fail(err, AMBER_E_DENIED,
+                          "some keys are taken, and to compare their rows a restore makes a temporary "
+                          "table, which this database role may not: GRANT TEMPORARY ON DATABASE \"%s\" "
+                          "to it, or restore as the database's owner",
+                          amber_pg_database(r->pg));
     return rc ? amber_wrap(err, "making a temporary table for the restore") : AMBER_OK;
 }
 

@@ -29,6 +29,32 @@ static const char *oid_text(const struct amber_restore *r, char buf[16])
 
 /* ---- the table and its columns ---- */
 
+static enum amber_rc fail_rights(const struct amber_restore *r, struct amber_err *err)
+{
+    return amber_fail(err, AMBER_E_DENIED,
+                      "this database role may not write to %s.%s: GRANT SELECT, INSERT, DELETE ON "
+                      "it to the role, or restore as its owner",
+                      r->schema, r->table);
+}
+
+/* Lock it, and have the right to insert: the lock alone takes another. */
+static enum amber_rc take_table(const struct amber_restore *r, struct amber_err *err)
+{
+    AMBER_CLEANUP(amber_res_free_p) struct amber_res *res = NULL;
+    AMBER_AUTO_SQLTEXT struct amber_sqltext sql = AMBER_SQLTEXT_INIT(err);
+    char oid[16];
+    const char *params[] = {oid_text(r, oid)};
+    amber_sqltext_add(&sql, "LOCK TABLE %t IN ROW EXCLUSIVE MODE", r->schema, r->table);
+    enum amber_rc rc = amber_sqltext_exec(&sql, r->pg);
+    if (rc)
+        return strcmp(err->sqlstate, "42501") == 0 ? fail_rights(r, err) : rc;
+    rc = amber_pg_query(r->pg, &res, err,
+                        "SELECT has_any_column_privilege($1::oid, 'INSERT')"
+                        " AND has_any_column_privilege($1::oid, 'SELECT')",
+                        1, params);
+    return rc || amber_res_bool(res, 0, 0) ? rc : fail_rights(r, err);
+}
+
 static enum amber_rc find_table(struct amber_restore *r, struct amber_err *err)
 {
     AMBER_CLEANUP(amber_res_free_p) struct amber_res *res = NULL;
@@ -53,15 +79,7 @@ static enum amber_rc find_table(struct amber_restore *r, struct amber_err *err)
                           r->schema, r->table);
     r->oid = (uint32_t)amber_res_int(res, 0, 0);
     r->partitioned = kind == 'p';
-    AMBER_AUTO_SQLTEXT struct amber_sqltext sql = AMBER_SQLTEXT_INIT(err);
-    amber_sqltext_add(&sql, "LOCK TABLE %t IN ROW EXCLUSIVE MODE", r->schema, r->table);
-    rc = amber_sqltext_exec(&sql, r->pg);
-    if (rc && strcmp(err->sqlstate, "42501") == 0)
-        return amber_fail(err, AMBER_E_DENIED,
-                          "this database role may not write to %s.%s: GRANT SELECT, INSERT, DELETE ON "
-                          "it to the role, or restore as its owner",
-                          r->schema, r->table);
-    return rc;
+    return take_table(r, err);
 }
 
 static enum amber_rc load_columns(struct amber_restore *r, struct amber_err *err)
