@@ -545,6 +545,12 @@ static enum amber_rc text_parse(struct reading *r, const char *text, size_t len,
         return rc;
     }
     char where[AMBER_JSON_PATH_MAX];
+    if (!len)
+        return amber_check_add(&r->check, err, "document", NULL,
+                               "is empty: its least is {\"version\": 1, \"jobs\": []}");
+    if (memchr(text, '\0', len))
+        return amber_check_add(&r->check, err, "document", NULL,
+                               "not JSON: is this an UTF-16 or a binary file? UTF-8 text is expected");
     snprintf(where, sizeof(where), "line %d, column %d", why.line, why.column);
     return amber_check_add(&r->check, err, where, NULL, "not JSON: %s", why.text);
 }

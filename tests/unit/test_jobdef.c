@@ -281,7 +281,12 @@ static void every_example_of_the_document_is_taken(void **state)
 static void wrong_document_is_refused_with_path(void **state)
 {
     (void)state;
-    assert_refused("", "line 1, column 0: not JSON");
+    assert_refused("", "document: is empty: ");
+    struct amber_err err = AMBER_ERR_INIT;
+    struct amber_buf findings AMBER_AUTO_BUF = AMBER_BUF_INIT(4096);
+    static const char utf16[] = "\xff\xfe{\0}";
+    refuse(utf16, sizeof(utf16), &findings, &err);
+    assert_non_null(strstr(err.text, "is this an UTF-16 or a binary file?"));
     assert_refused("{\n\"version\":1,\n]", "line 3, column");
     assert_refused("{\"version\":1,\"version\":1,\"jobs\":[]}", "duplicate object key");
     assert_refused("[]", "document: must be an object, not an array");
