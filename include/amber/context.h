@@ -33,7 +33,7 @@ enum amber_rc amber_context_connect(const struct amber_context *ctx, const char 
                                     struct amber_err *err) AMBER_MUST_CHECK;
 
 /*
- * Whether a store may begin where there is none: not if the catalog, which is made if missing, has
+ * Whether a store may begin where there is none: not if the catalog, which must be there, has
  * archives in another, unless ctx->new_store. Of ctx only that is looked at.
  * errors  DENIED with the remedy; as the database's
  */

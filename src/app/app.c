@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "amber/cancel.h"
+#include "amber/catalog.h"
 #include "amber/copies.h"
 #include "amber/disk_cache.h"
 #include "amber/foreign.h"
@@ -134,15 +135,19 @@ enum amber_rc amber_app_check_folder(struct app *app, struct amber_err *err)
         return AMBER_OK;
     app->ctx.conninfo = app->cfg.database_url;
     app->ctx.new_store = app->opt->new_store;
+    bool made;
     enum amber_rc rc =
         amber_context_connect(&app->ctx, "first run", amber_app_cancel(), &pg, err);
     if (rc)
-        amber_wrap(err, "whether it is a new one can't be asked of the database (make it by hand "
-                   "if it is)");
-    else
-        rc = amber_context_may_begin(&app->ctx, pg, err);
+        amber_wrap(err,
+                   "the storage folder %s doesn't exist, and whether it is a new one can't be asked "
+                   "of the database (make it by hand if it is)",
+                   app->cfg.path);
+    if (!rc && !(rc = amber_catalog_install(pg, &made, err)) &&
+        (rc = amber_context_may_begin(&app->ctx, pg, err)))
+        amber_wrap(err, "the storage folder %s doesn't exist", app->cfg.path);
     amber_pg_close(pg);
-    return rc ? amber_wrap(err, "the storage folder %s doesn't exist", app->cfg.path) : AMBER_OK;
+    return rc;
 }
 
 enum amber_rc amber_app_open(struct app *app, bool read_only, bool create, int dir_fd,

@@ -28,23 +28,12 @@ enum amber_rc amber_context_connect(const struct amber_context *ctx, const char 
     return amber_pg_open(&cfg, out, err);
 }
 
-static enum amber_rc install(struct amber_pg *pg, struct amber_err *err)
-{
-    bool made;
-    enum amber_rc rc = amber_catalog_install(pg, &made, err);
-    if (!rc && made)
-        amber_info("made the catalog: schema amberfs in database %s", amber_pg_database(pg));
-    return rc;
-}
-
 enum amber_rc amber_context_may_begin(const struct amber_context *ctx, struct amber_pg *pg,
                                       struct amber_err *err)
 {
     char elsewhere[AMBER_UUID_LEN];
     uint64_t archives;
-    enum amber_rc rc = install(pg, err);
-    if (!rc)
-        rc = amber_catalog_any_store(pg, elsewhere, &archives, err);
+    enum amber_rc rc = amber_catalog_any_store(pg, elsewhere, &archives, err);
     if (rc || !archives || ctx->new_store)
         return rc;
     return amber_fail(err, AMBER_E_DENIED,
@@ -99,9 +88,12 @@ static enum amber_rc identify_primary(const struct amber_context *ctx, struct am
 enum amber_rc amber_context_claim(const struct amber_context *ctx, struct amber_pg *pg,
                                   struct amber_store_identity *out, struct amber_err *err)
 {
-    enum amber_rc rc = install(pg, err);
+    bool made;
+    enum amber_rc rc = amber_catalog_install(pg, &made, err);
     if (rc)
         return rc;
+    if (made)
+        amber_info("made the catalog: schema amberfs in database %s", amber_pg_database(pg));
     char catalog_id[AMBER_UUID_LEN];
     rc = amber_catalog_id(pg, catalog_id, err);
     if (rc)

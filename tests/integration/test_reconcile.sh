@@ -155,7 +155,7 @@ test_mistaken_path_is_refused_and_not_made() {
         [ ! -e "$mistaken" ] || fail "$command made $mistaken"
     done
     PGPORT=1 assert_status 1 amberfs archive ev
-    assert_match "no database" "strore/deep doesn't exist: whether it is a new one can't be asked" "$msg"
+    assert_match "no database" "strore/deep doesn't exist, and whether it is a new one can't be asked" "$msg"
     [ ! -e "$mistaken" ] || fail "made without asking"
     assert_status 0 amberfs init --new-store
     assert_status 0 amberfs verify --all
