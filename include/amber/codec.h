@@ -47,7 +47,7 @@ enum amber_rc amber_codec_new(enum amber_codec_kind kind, int level, struct ambe
                               struct amber_err *err) AMBER_MUST_CHECK;
 void amber_codec_free(struct amber_codec *c); /* NULL allowed */
 /* From now on decompress is given bytes whose digest was checked: it leaves out the codec's own
- * checksum where it can (zstd: an eighth of the time). Not for scan. */
+ * checksum where it can (zstd: an eighth of the time, gzip: a tenth). Not for scan. */
 void amber_codec_trust(struct amber_codec *c);
 
 /* Append the header unit that carries meta (len bytes; 0: nothing is written). Codec none writes

@@ -288,6 +288,64 @@ static void decompress_of_another_codecs_unit_is_corrupt(void **state)
     amber_codec_free(z);
 }
 
+static struct amber_codec *new_trusting(enum amber_codec_kind kind)
+{
+    struct amber_codec *c = new_codec(kind);
+
+    amber_codec_trust(c);
+    return c;
+}
+
+static void decompress_of_trusted_unit_compares_all_but_the_checksum(void **state)
+{
+    enum { LEN = 3000 };
+    AMBER_AUTO_FREE uint8_t *raw = block_of(2 * LEN, false, 1);
+
+    (void)state;
+    for (size_t k = 1; k < amber_countof(kinds); k++) {
+        struct amber_codec *c = new_codec(kinds[k]), *t = new_trusting(kinds[k]);
+        struct amber_err err = AMBER_ERR_INIT;
+        AMBER_AUTO_BUF struct amber_buf stored = compressed(c, raw, LEN);
+        size_t one = stored.len, sum = one - (kinds[k] == AMBER_CODEC_GZIP ? 8 : 4);
+        assert_int_equal(decode(t, stored.data, one, raw, LEN), AMBER_OK);
+        assert_int_equal(decode(t, stored.data, one, raw, LEN - 1), AMBER_E_CORRUPT);
+        assert_int_equal(decode(t, stored.data, one, raw, LEN + 1), AMBER_E_CORRUPT);
+        for (size_t n = 0; n < one; n++)
+            assert_int_equal(decode(t, stored.data, n, raw, LEN), AMBER_E_CORRUPT);
+
+        stored.data[sum] ^= 1;
+        assert_int_equal(decode(c, stored.data, one, raw, LEN), AMBER_E_CORRUPT);
+        assert_int_equal(decode(t, stored.data, one, raw, LEN), AMBER_OK);
+
+        assert_int_equal(amber_codec_compress(c, raw + LEN, LEN, &stored, &err), AMBER_OK);
+        assert_int_equal(decode(t, stored.data, stored.len, raw, LEN), AMBER_E_CORRUPT);
+        assert_int_equal(decode(t, stored.data, stored.len, raw, 2 * LEN), AMBER_E_CORRUPT);
+        amber_codec_free(c);
+        amber_codec_free(t);
+    }
+}
+
+/* What gzip itself writes: not the head that our members have. */
+static void decompress_of_trusted_member_with_a_name_works(void **state)
+{
+    enum { LEN = 3000, HEAD = 10 };
+    static const char name[] = "rows.json";
+    AMBER_AUTO_FREE uint8_t *raw = block_of(LEN, false, 1);
+    struct amber_codec *t = new_trusting(AMBER_CODEC_GZIP);
+    struct amber_err err = AMBER_ERR_INIT;
+    AMBER_AUTO_BUF struct amber_buf plain = compressed(t, raw, LEN);
+    AMBER_AUTO_BUF struct amber_buf named = AMBER_BUF_INIT(MIB);
+
+    (void)state;
+    assert_int_equal(amber_buf_append(&named, plain.data, HEAD, &err), AMBER_OK);
+    named.data[3] = 8;
+    assert_int_equal(amber_buf_append(&named, name, sizeof(name), &err), AMBER_OK);
+    assert_int_equal(amber_buf_append(&named, plain.data + HEAD, plain.len - HEAD, &err), AMBER_OK);
+    assert_int_equal(decode(t, named.data, named.len, raw, LEN), AMBER_OK);
+    assert_int_equal(decode(t, named.data, named.len - 1, raw, LEN), AMBER_E_CORRUPT);
+    amber_codec_free(t);
+}
+
 /* A whole archive as the writer makes it. */
 struct archive {
     struct amber_buf stored, raw, meta;
@@ -665,6 +723,8 @@ int main(void)
         cmocka_unit_test(decompress_into_wrong_length_is_corrupt),
         cmocka_unit_test(decompress_of_more_than_one_unit_is_corrupt),
         cmocka_unit_test(decompress_of_another_codecs_unit_is_corrupt),
+        cmocka_unit_test(decompress_of_trusted_unit_compares_all_but_the_checksum),
+        cmocka_unit_test(decompress_of_trusted_member_with_a_name_works),
         cmocka_unit_test(archive_is_read_by_gzip_command),
         cmocka_unit_test(archive_is_read_by_zstd_command),
         cmocka_unit_test(archive_without_compression_is_the_text),
