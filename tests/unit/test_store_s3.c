@@ -384,6 +384,10 @@ static void answer_that_is_not_the_range_is_corrupt(void **state)
 
 /* ---- writing ---- */
 
+#define LARGE_BYTES ((8U << 20) + 1) /* two parts */
+
+static char large[LARGE_BYTES];
+
 static void put_is_guarded_and_checked(void **state)
 {
     WITH({.text = "HEAD ", .status = 200, .headers = "", .body = "hello"},
@@ -404,7 +408,6 @@ static void assert_stored_with(const struct amber_s3_config *s3, const char *lin
         {.text = "HEAD /bucket/pre%20fix/a ", .status = 404, .headers = "", .body = "", .times = 1},
         {.text = "HEAD /bucket/pre%20fix/b ", .status = 404, .headers = "", .body = ""},
         {.text = "POST ", .status = 403, .headers = "", .body = ERROR("AccessDenied", "")}};
-    static char large[(8U << 20) + 1];
     struct amber_err err = AMBER_ERR_INIT;
     struct amber_put *p = NULL;
 
@@ -498,6 +501,65 @@ static void what_is_stored_short_is_corrupt(void **state)
     assert_int_equal(amber_store_put(st, "a", "hello", 5, &err), AMBER_E_CORRUPT);
 }
 
+/* ---- writing in parts ---- */
+
+#define UPLOAD_STARTS                                                                              \
+    {                                                                                              \
+        .text = "POST /bucket/pre%20fix/a?uploads= ", .status = 200, .headers = "",                \
+        .body = "<InitiateMultipartUploadResult><UploadId>up</UploadId>"                           \
+                "</InitiateMultipartUploadResult>"                                                 \
+    }
+#define PARTS_ARRIVE                                                                               \
+    {                                                                                              \
+        .text = "PUT /bucket/pre%20fix/a?partNumber=", .status = 200, .headers = "ETag: \"p\"\r\n", \
+        .body = ""                                                                                 \
+    }
+
+/* The upload's end has no good answer, and the object that is there then has this length and ETag. */
+static enum amber_rc put_in_doubt(const char *headers, unsigned bytes)
+{
+    const struct fake_route routes[] = {
+        PROBE,
+        {.text = "HEAD ", .status = 200, .headers = headers, .body = "", .missing = bytes},
+        {.text = "HEAD ", .status = 404, .headers = "", .body = "", .times = 2},
+        UPLOAD_STARTS,
+        PARTS_ARRIVE,
+        {.text = "?uploadId=", .status = 404, .headers = "", .body = ERROR("NoSuchUpload", "")}};
+    struct amber_err err = AMBER_ERR_INIT;
+
+    fake_routes(&fake, routes, amber_countof(routes));
+    assert_int_equal(open_store(false, &err), AMBER_OK);
+    enum amber_rc rc = amber_store_put(st, "a", large, LARGE_BYTES, &err);
+    assert_int_equal(count_asked("POST /bucket/pre%20fix/a?uploadId="), 1);
+    drop_store(NULL);
+    fake_routes(&fake, NULL, 0);
+    return rc;
+}
+
+static void upload_in_doubt_is_settled_by_length_and_number_of_parts(void **state)
+{
+    (void)state;
+    assert_int_equal(put_in_doubt("ETag: \"0f-2\"\r\n", LARGE_BYTES), AMBER_OK);
+    assert_int_equal(put_in_doubt("ETag: \"0f-2\"\r\n", LARGE_BYTES - 1), AMBER_E_NOT_FOUND);
+    assert_int_equal(put_in_doubt("ETag: \"0f-12\"\r\n", LARGE_BYTES), AMBER_E_NOT_FOUND);
+    assert_int_equal(put_in_doubt("ETag: \"0f-3\"\r\n", LARGE_BYTES), AMBER_E_NOT_FOUND);
+    assert_int_equal(put_in_doubt("ETag: \"02\"\r\n", LARGE_BYTES), AMBER_E_NOT_FOUND);
+}
+
+/* What was written is short then, by what came behind the first part. */
+static void put_whose_write_failed_does_not_commit(void **state)
+{
+    struct amber_put *p = NULL;
+    WITH({.text = "HEAD ", .status = 404, .headers = "", .body = ""},
+         {.text = "PUT ", .status = 200, .headers = "", .body = ""},
+         {.text = "POST ", .status = 403, .headers = "", .body = ERROR("AccessDenied", "")});
+    assert_int_equal(amber_put_open(st, "a", &p, &err), AMBER_OK);
+    assert_int_equal(amber_put_write(p, large, sizeof(large), &err), AMBER_E_DENIED);
+    assert_int_equal(amber_put_commit(p, NULL, &err), AMBER_E_DENIED);
+    assert_text(&err, "AccessDenied");
+    assert_int_equal(count_asked("PUT "), 0);
+}
+
 static void read_only_store_writes_nothing(void **state)
 {
     static const struct fake_route routes[] = {PROBE};
@@ -566,6 +628,8 @@ int main(void)
         TEST(put_whose_answer_was_lost_is_settled_by_looking),
         TEST(server_without_conditions_is_asked_without),
         TEST(what_is_stored_short_is_corrupt),
+        TEST(upload_in_doubt_is_settled_by_length_and_number_of_parts),
+        TEST(put_whose_write_failed_does_not_commit),
         TEST(read_only_store_writes_nothing),
         TEST(interrupted_store_answers_at_once),
     };
