@@ -384,6 +384,11 @@ static void log_phases(const struct archiver *a)
         snprintf(text + len, sizeof(text) - len, "%s%s %.2f s", len ? ", " : "",
                  amber_phase_name((enum amber_phase)i), (double)a->result->phase_us[i] / 1e6);
     }
+    if (a->rest_us) {
+        size_t len = strlen(text);
+        snprintf(text + len, sizeof(text) - len, " (%.2f s of it at rest for others)",
+                 (double)a->rest_us / 1e6);
+    }
     amber_info("job %s: %llu rows; %s", a->job->name, (unsigned long long)a->result->rows, text);
 }
 

@@ -36,6 +36,7 @@ struct archiver {
     int64_t started_us;
     enum amber_phase phase;
     int64_t phase_since_us; /* amber_mono_us */
+    int64_t rest_us;        /* waited for the sake of others, throttle.c */
     uint64_t max_rows; /* cap of root rows for the next unit */
     bool in_doubt;     /* a COMMIT's outcome isn't known: recovery settles it, no retry does */
 };

@@ -12,9 +12,12 @@
 static enum amber_rc wait_us(struct archiver *a, int64_t us, struct amber_err *err)
 {
     struct pollfd p = {.fd = a->cancel->fd, .events = POLLIN};
+    int64_t begun = amber_mono_us();
 
-    if (us > 0)
+    if (us > 0) {
         (void)poll(&p, 1, (int)(us / 1000));
+        a->rest_us += amber_mono_us() - begun;
+    }
     return amber_cancel_check(a->cancel, err);
 }
 

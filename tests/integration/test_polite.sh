@@ -23,6 +23,7 @@ go_on() {
     job_end
     assert_eq "status of the run; $(tail -1 "$T/job.out")" 0 $status
 }
+rested() { grep -cE '\([0-9.]*[1-9][0-9]* s of it at rest for others\)' "$T/job.out"; }
 # settings NAME=VALUE...: beside those of the job
 settings() {
     write_small_job
@@ -167,9 +168,35 @@ test_unit_gives_way_to_who_waits() {
         assert_eq "status" 0 $status
         assert_match "what was said" 'waited longer than 1 s for ShareLock on public.ev: the unit is rolled back' \
             "$(cat "$T/job.out")"
+        assert_eq "$n connections: rested for the rate's sake" 1 "$(rested)"
         each_row_once "$n connections"
         next_run_completes "$n connections"
     done
+}
+
+# A session that waits for the unit while COMMIT is on its way gets its lock behind it: the guard, which
+# looks often enough to have run out of patience, takes nothing back any more.
+test_commit_is_not_taken_back_for_who_waits() {
+    local other n last_look=''
+    fresh || return
+    step_begin
+    AMBER_FAILPOINT=commit-before=pause job_start
+    step_wait
+    PGAPPNAME=other sql "begin; lock table ev in share mode; commit" &
+    other=$!
+    wait_until waits
+    for n in {1..10}; do
+        wait_until looked_again || return
+        last_look=$(looks)
+    done
+    waits || fail "nobody waited any more"
+    step_go
+    wait "$other"
+    job_end
+    step_end
+    assert_eq "status of the run; $(tail -1 "$T/job.out")" 0 $status
+    assert_eq "what went wrong" '' "$(grep -E ' (warn|error) |rolled back' "$T/job.out")"
+    each_row_once "after COMMIT" --settled
 }
 
 # A session that waits for another one's lock is none of the unit's business, however long: the guard
@@ -272,6 +299,7 @@ test_run_leaves_time_to_who_works() {
             $(($(grep -c 'SET vacuum_cost_delay' "$T/pg/server.log") - before))
         sql "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'app'" >/dev/null
         wait_until eval '! at_work' || return
+        assert_eq "$n connections, another session $app: rested" "$want" "$(rested)"
         each_row_once "$n connections, another session $app"
     done <<<'1 works 1
         1 away 0
@@ -287,5 +315,6 @@ sql "alter table ev alter note set storage external; update ev set note = repeat
 tap_run test_more_connections_write_the_same_archives test_no_lock_is_beyond_row_exclusive \
     test_changes_meanwhile_are_archived_as_they_are test_row_inserted_meanwhile_waits_for_the_next_run \
     test_unit_gives_way_to_who_waits test_unit_stays_where_others_wait_for_each_other \
+    test_commit_is_not_taken_back_for_who_waits \
     test_unit_gives_way_to_who_waits_for_a_row test_rows_of_one_table_are_deleted_while_they_are_read \
     test_run_leaves_time_to_who_works
