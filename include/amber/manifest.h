@@ -194,5 +194,13 @@ enum amber_rc amber_store_identity_get(struct amber_store *st, struct amber_stor
 enum amber_rc amber_store_identity_put(struct amber_store *st,
                                        const struct amber_store_identity *id,
                                        struct amber_err *err) AMBER_MUST_CHECK;
+/*
+ * For who is about to write into the primary what only its replicas know: a primary without a store
+ * may be the folder below a disk that isn't mounted. What is put there would be hidden, and with an
+ * identity it would get new archives. A store without replicas is what it is.
+ * errors  DENIED the primary holds no store
+ */
+enum amber_rc amber_store_primary_check(struct amber_store *st, struct amber_err *err)
+    AMBER_MUST_CHECK;
 
 #endif

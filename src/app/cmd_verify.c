@@ -283,6 +283,8 @@ static enum amber_rc rebuild_one(struct app *app, const struct amber_tree_entry 
         rc = amber_fail(err, AMBER_E_CORRUPT,
                         "the archive has %llu rows, but %llu were committed: it isn't whole",
                         (unsigned long long)m.archive.rows, (unsigned long long)e->rows);
+    if (!rc)
+        rc = amber_store_primary_check(app->store, err);
     if (!rc && e->manifest_key)
         rc = put_aside(app->store, e->manifest_key, err);
     if (!rc)

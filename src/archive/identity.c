@@ -59,3 +59,16 @@ enum amber_rc amber_store_identity_put(struct amber_store *st,
         rc = amber_buf_puts(&text, "\n}\n", err);
     return rc ? rc : amber_store_put(st, IDENTITY_KEY, text.data, text.len, err);
 }
+
+enum amber_rc amber_store_primary_check(struct amber_store *st, struct amber_err *err)
+{
+    struct amber_store_identity id;
+    struct amber_err why = AMBER_ERR_INIT;
+
+    if (amber_copies_count(st) == 1 ||
+        amber_store_identity_get(amber_copies_store(st, 0), &id, &why) != AMBER_E_NOT_FOUND)
+        return AMBER_OK;
+    return amber_fail(err, AMBER_E_DENIED,
+                      "the primary holds no store (" IDENTITY_KEY "): mount its disk or correct the "
+                      "path; if it is lost, begin it anew with `amberfs init --new-store`");
+}

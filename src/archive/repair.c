@@ -100,20 +100,9 @@ static enum amber_rc check(const struct amber_copy_check *c, struct amber_copy_r
     return AMBER_OK;
 }
 
-/* An empty primary may be the folder below a disk that isn't mounted: what is repaired there would
- * be hidden, and with an identity it would get new archives. */
 static enum amber_rc check_place(const struct amber_copy_check *c, struct amber_err *err)
 {
-    struct amber_store_identity id;
-    struct amber_err why = AMBER_ERR_INIT;
-
-    if (c->copy > 0 ||
-        amber_store_identity_get(amber_copies_store(c->store, 0), &id, &why) != AMBER_E_NOT_FOUND)
-        return AMBER_OK;
-    return amber_fail(
-        err, AMBER_E_DENIED,
-        "the primary holds no store (" AMBER_META_DIR "/store.json): mount its disk or "
-        "correct the path; if it is lost, begin it anew with `amberfs init --new-store`");
+    return c->copy > 0 ? AMBER_OK : amber_store_primary_check(c->store, err);
 }
 
 static enum amber_rc make_whole(const struct amber_copy_check *c, const char *run_id,

@@ -83,7 +83,7 @@ enum amber_rc amber_commit_supersede(struct amber_store *st, const char *run_id,
 {
     char key[128];
     snprintf(key, sizeof(key), AMBER_COMMITS_DIR "/%s.superseded.json", run_id);
-    enum amber_rc rc = AMBER_OK;
+    enum amber_rc rc = amber_store_primary_check(st, err);
     /* Into every copy: each alone must tell which archives count. */
     for (unsigned i = 0; !rc && i < amber_copies_count(st); i++) {
         rc = amber_store_put(amber_copies_store(st, i), key, "{}\n", 3, err);

@@ -130,7 +130,9 @@ static enum amber_rc copy_run(const struct amber_context *ctx, struct amber_pg *
     rc = amber_replicate_marker(&cfg, run_id, err);
     if (rc != AMBER_E_NOT_FOUND || !l.job)
         return rc;
-    rc = amber_marker_write(ctx, pg, store_id, run_id, l.job, err);
+    rc = amber_store_primary_check(ctx->store, err);
+    if (!rc)
+        rc = amber_marker_write(ctx, pg, store_id, run_id, l.job, err);
     return rc ? rc : amber_replicate_marker(&cfg, run_id, err);
 }
 

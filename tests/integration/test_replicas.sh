@@ -237,6 +237,35 @@ test_primary_lost_is_read_from_a_replica() {
     mount_stop
 }
 
+# A run that died behind its COMMIT has its archive in the sync replica, and no marker yet. When the
+# primary is lost then, neither recovery nor who fills the other replica makes the marker there, and
+# nobody else writes there either: it may be the folder below a disk that isn't mounted.
+database_is_up() { jq -e .database.reachable "$MNT/.status"; }
+needs_primary() { lag backup | grep -q failing && grep -q 'the primary holds no store' "$DAEMON_LOG"; }
+test_lost_primary_is_written_to_by_nobody() {
+    local run folder
+    first_day sync
+    AMBER_FAILPOINT=committed amberfs archive ev >/dev/null 2>&1
+    assert_eq "committed" 1 "$(sql "select count(*) from amberfs.runs where state = 'committed'")"
+    store_make
+    mount_start || return
+    wait_until database_is_up
+    wait_until needs_primary
+    assert_eq "written by the daemon" '' "$(find "$STORE" -type f)"
+    mount_stop
+    replicated
+    store_make
+    for folder in "$WEST" "$BACKUP"; do rm "$(manifest_of "$folder" "${archives[0]}")"; done
+    assert_status 1 amberfs rebuild-manifest "${archives[0]%.gz}"
+    assert_match "rebuild" 'mount its disk' "$msg"
+    run=$(sql "select run_id from amberfs.archived_partitions where key = '${archives[1]}'")
+    sql "delete from amberfs.archived_partitions where run_id = '$run'; delete from amberfs.replications where run_id = '$run';
+         delete from amberfs.names where run_id = '$run'; delete from amberfs.runs where run_id = '$run'"
+    assert_status 1 amberfs reconcile --supersede "$run"
+    assert_match "supersede" 'mount its disk' "$msg"
+    assert_eq "written by a command" '' "$(find "$STORE" -type f)"
+}
+
 # --- verify and repair ------------------------------------------------------------------------
 
 # replicated: archives in all three copies; their names in the array archives.
@@ -355,6 +384,7 @@ tap_run test_sync_has_all_when_the_job_ends_and_async_soon_after \
     test_async_replica_that_fails_is_shown_and_made_up_for \
     test_reads_come_from_the_copy_that_has_right_bytes \
     test_primary_lost_is_read_from_a_replica \
+    test_lost_primary_is_written_to_by_nobody \
     test_verify_tells_of_each_copy_and_repair_makes_it_whole \
     test_repair_without_a_good_copy_changes_nothing test_repair_through_the_mount \
     test_wrong_replicas_are_refused_at_start test_another_stores_folder_is_refused
