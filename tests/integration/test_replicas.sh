@@ -237,6 +237,23 @@ test_primary_lost_is_read_from_a_replica() {
     mount_stop
 }
 
+# A replica that can't be asked might have the store: an empty primary isn't begun anew then, neither
+# when somebody wants it to, nor by a catalog that knows no archives.
+test_primary_is_not_begun_anew_while_a_replica_cannot_be_asked() {
+    local begin
+    first_day async
+    mkdir -p "$WEST/.amberfs" && : >"$WEST/.amberfs/store.json"
+    assert_status 0 amberfs archive ev
+    for begin in 'init --new-store' 'archive ev'; do
+        store_make
+        [ "$begin" != 'archive ev' ] || sql "set client_min_messages = error; drop schema amberfs cascade;
+            insert into ev table keep.ev; insert into evc table keep.evc"
+        assert_status 1 amberfs $begin
+        assert_match "$begin" 'holds no store yet, and whether replica west does can.t be seen' "$msg"
+        assert_eq "$begin: written there" '' "$(find "$STORE" -type f)"
+    done
+}
+
 # A run that died behind its COMMIT has its archive in the sync replica, and no marker yet. When the
 # primary is lost then, neither recovery nor who fills the other replica makes the marker there, and
 # nobody else writes there either: it may be the folder below a disk that isn't mounted.
@@ -384,6 +401,7 @@ tap_run test_sync_has_all_when_the_job_ends_and_async_soon_after \
     test_async_replica_that_fails_is_shown_and_made_up_for \
     test_reads_come_from_the_copy_that_has_right_bytes \
     test_primary_lost_is_read_from_a_replica \
+    test_primary_is_not_begun_anew_while_a_replica_cannot_be_asked \
     test_lost_primary_is_written_to_by_nobody \
     test_verify_tells_of_each_copy_and_repair_makes_it_whole \
     test_repair_without_a_good_copy_changes_nothing test_repair_through_the_mount \
