@@ -102,7 +102,7 @@ class Runs:
         self.phases, self.stored = [], 0
 
     def add(self, log, store):
-        line = re.search(r"job deltas: \d+ rows; (.*)", log)
+        line = re.search(r"job deltas: [\d,]+ rows; (.*)", log)
         if not line:
             raise RuntimeError("the run said nothing of its phases:\n" + log)
         self.phases.append({k: float(v) for k, v in re.findall(r"(\w+) ([\d.]+) s", line[1])})

@@ -303,16 +303,3 @@ void amber_human_bytes(uint64_t n, char *out)
     }
     snprintf(out, 32, u ? "%.1f %s" : "%.0f %s", v, units[u]);
 }
-
-void amber_human_count(uint64_t n, char *out)
-{
-    char digits[24];
-    int len = snprintf(digits, sizeof(digits), "%llu", (unsigned long long)n);
-    int k = 0;
-    for (int i = 0; i < len; i++) {
-        if (i && (len - i) % 3 == 0)
-            out[k++] = ',';
-        out[k++] = digits[i];
-    }
-    out[k] = '\0';
-}

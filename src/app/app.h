@@ -9,6 +9,7 @@
 
 #include "amber/config.h"
 #include "amber/context.h"
+#include "amber/count.h"
 #include "amber/jobdef.h"
 #include "options.h"
 
@@ -85,8 +86,6 @@ void amber_meter_end(struct amber_meter *m);
 
 /* "12.3 MB" into out (32 bytes). */
 void amber_human_bytes(uint64_t n, char *out);
-/* "1,234,567" into out (32 bytes). */
-void amber_human_count(uint64_t n, char *out);
 
 int amber_cmd_mount(struct app *app);
 int amber_cmd_archive(struct app *app);

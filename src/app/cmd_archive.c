@@ -22,12 +22,11 @@ struct ticker {
 
 static void print_progress(const struct amber_progress *p)
 {
-    char rows[32], bytes[32];
+    char bytes[32];
     double seconds = (double)(amber_now_us() - p->started_us) / 1e6;
-    amber_human_count(p->rows, rows);
     amber_human_bytes(p->raw_bytes, bytes);
     fprintf(stderr, "\r\033[K%-9s %s  %s", amber_phase_name(p->phase), p->period, p->table);
-    fprintf(stderr, "  %s rows", rows);
+    fprintf(stderr, "  %s", AMBER_COUNT(p->rows, "row"));
     if (seconds > 0.5)
         fprintf(stderr, "  %.1f MB/s", (double)p->raw_bytes / 1e6 / seconds);
     if (p->phase == AMBER_PHASE_EXPORT && p->unit_rows_total && p->unit_rows_done) {
@@ -100,40 +99,32 @@ static enum amber_rc print_plan(void *arg, const struct amber_plan_line *line, s
 
 static void print_stayed(const struct amber_archive_result *r)
 {
-    char n[32];
-    if (r->stayed_referenced) {
-        amber_human_count(r->stayed_referenced, n);
-        printf("%s rows stay because remaining rows reference them (%s)\n", n, r->stayed_why);
-    }
-    if (r->stayed_too_large) {
-        amber_human_count(r->stayed_too_large, n);
-        printf("%s rows stay because they are too large for COPY\n", n);
-    }
-    if (r->timeless) {
-        amber_human_count(r->timeless, n);
-        printf("%s rows have no finite time and never move\n", n);
-    }
+    if (r->stayed_referenced)
+        printf("%s stayed, referenced by remaining rows (%s)\n",
+               AMBER_COUNT(r->stayed_referenced, "row"), r->stayed_why);
+    if (r->stayed_too_large)
+        printf("%s stayed, too large for COPY\n", AMBER_COUNT(r->stayed_too_large, "row"));
+    if (r->timeless)
+        printf("%s without a finite time, which never move\n", AMBER_COUNT(r->timeless, "row"));
 }
 
 static void print_result(const struct amber_archive_result *r, bool dry, double seconds)
 {
-    char rows[32], raw[32], stored[32];
-    amber_human_count(r->rows, rows);
+    char raw[32], stored[32];
     amber_human_bytes(r->raw_bytes, raw);
     amber_human_bytes(r->stored_bytes, stored);
     if (dry && !r->rows)
         printf("nothing is due\n");
     else if (dry)
-        printf("%s rows, about %s, would move into %llu archives; nothing was changed\n", rows, raw,
-               (unsigned long long)r->archives);
+        printf("%s, about %s, would move into %s; nothing was changed\n",
+               AMBER_COUNT(r->rows, "row"), raw, AMBER_COUNT(r->archives, "archive"));
     else if (!r->rows)
         printf("nothing was due\n");
     else
-        printf("%s rows moved into %llu archives in %.1f s: %s of JSON in %s\n", rows,
-               (unsigned long long)r->archives, seconds, raw, stored);
+        printf("%s moved into %s in %.1f s: %s of JSON in %s\n", AMBER_COUNT(r->rows, "row"),
+               AMBER_COUNT(r->archives, "archive"), seconds, raw, stored);
     if (r->dropped_partitions)
-        printf("%llu partitions were detached and dropped\n",
-               (unsigned long long)r->dropped_partitions);
+        printf("%s detached and dropped\n", AMBER_COUNT(r->dropped_partitions, "partition"));
     print_stayed(r);
 }
 

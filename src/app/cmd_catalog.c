@@ -56,12 +56,11 @@ static void print_run(const struct amber_unknown_run *run)
     printf("run %s, job %s, committed %s\n", run->marker->run_id, run->marker->job, when);
     for (size_t i = 0; i < run->marker->n_entries; i++) {
         const struct amber_manifest *m = &run->manifests[i];
-        char first[AMBER_DATE_MAX], last[AMBER_DATE_MAX], rows[32];
+        char first[AMBER_DATE_MAX], last[AMBER_DATE_MAX];
         amber_date_format(m->start_day, first);
         amber_date_format(m->end_day, last);
-        amber_human_count(m->archive.rows, rows);
-        printf("  %s: %s rows of %s.%s, %s to %s\n", m->archive.key, rows, m->table_schema,
-               m->table_name, first, last);
+        printf("  %s: %s of %s.%s, %s to %s\n", m->archive.key,
+               AMBER_COUNT(m->archive.rows, "row"), m->table_schema, m->table_name, first, last);
     }
 }
 
@@ -109,11 +108,11 @@ int amber_cmd_reconcile(struct app *app)
     if (!r.seen)
         printf("the catalog knows every run in the store: there is nothing to reconcile\n");
     else if (r.seen > r.settled)
-        printf("\n%zu runs are in the store but not in the catalog: the database was set back or "
+        printf("\n%s in the store but not in the catalog: the database was set back or "
                "failed over. For each of them look whether its rows are in the table now:\n"
                "  they are not:  amberfs reconcile --adopt RUN        the catalog takes the archives in\n"
                "  they are back: amberfs reconcile --supersede RUN    the archives are hidden; the rows "
                "are archived again\n",
-               r.seen - r.settled);
+               AMBER_COUNT(r.seen - r.settled, "run"));
     return r.seen > r.settled;
 }

@@ -275,7 +275,7 @@ int amber_cmd_list(struct app *app)
         amber_human_count(t.rows, n);
         amber_human_bytes(t.raw, r);
         amber_human_bytes(t.stored, s);
-        printf("%14s %10s %10s  in %llu archives\n", n, r, s, (unsigned long long)t.archives);
+        printf("%14s %10s %10s  in %s\n", n, r, s, AMBER_COUNT(t.archives, "archive"));
     }
     return 0;
 }

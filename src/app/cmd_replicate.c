@@ -29,8 +29,8 @@ static enum amber_rc fill(struct app *app, struct amber_pg *pg, const char *stor
         return rc;
     char behind[32];
     amber_human_bytes(lag.bytes, behind);
-    printf("%s: %llu runs copied, %llu archives (%s) behind\n", name, (unsigned long long)copied,
-           (unsigned long long)lag.archives, behind);
+    printf("%s: %s copied, %s (%s) behind\n", name, AMBER_COUNT(copied, "run"),
+           AMBER_COUNT(lag.archives, "archive"), behind);
     return step.rc ? amber_fail(err, step.rc, "replica %s: %s", name, step.error) : AMBER_OK;
 }
 

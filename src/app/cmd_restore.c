@@ -50,14 +50,15 @@ static int restore(struct app *app, enum amber_conflict conflict)
     amber_entry_list_clear(&list);
     if (rc)
         return amber_app_fail(&err);
-    char inserted[32], skipped[32], replaced[32];
-    amber_human_count(r.rows_inserted, inserted);
+    char skipped[32], replaced[32];
     amber_human_count(r.rows_skipped, skipped);
     amber_human_count(r.rows_replaced, replaced);
-    printf("%llu archives restored: %s rows inserted, %s skipped, %s replaced\n%s",
-           (unsigned long long)r.archives, inserted, skipped, replaced, r.notes);
+    printf("%s restored: %s inserted, %s skipped, %s replaced\n%s",
+           AMBER_COUNT(r.archives, "archive"), AMBER_COUNT(r.rows_inserted, "row"), skipped, replaced,
+           r.notes);
     if (app->cfg.restore_pin_days > 0 && !app->opt->into)
-        printf("jobs leave these rows alone for %d days\n", app->cfg.restore_pin_days);
+        printf("jobs leave these rows alone for %s\n",
+               AMBER_COUNT((uint64_t)app->cfg.restore_pin_days, "day"));
     return 0;
 }
 

@@ -36,12 +36,11 @@ static void print_bar(const json_t *progress)
     for (int i = 0; i < BAR_WIDTH; i++)
         bar[i] = i < percent * BAR_WIDTH / 100 ? '#' : '.';
     bar[BAR_WIDTH] = '\0';
-    char rows[32], rate[32];
-    amber_human_count(number_of(progress, "rows"), rows);
+    char rate[32];
     amber_human_count(number_of(progress, "rowsPerSecond"), rate);
-    printf("  %-18s [%s] %3d %%  %s  %s  %s  %s rows, %s rows/s%s\n", "", bar, percent,
+    printf("  %-18s [%s] %3d %%  %s  %s  %s  %s, %s rows/s%s\n", "", bar, percent,
            text_of(progress, "phase"), text_of(progress, "period"), text_of(progress, "table"),
-           rows, rate,
+           AMBER_COUNT(number_of(progress, "rows"), "row"), rate,
            json_is_true(json_object_get(progress, "leavesTime"))
                ? ", slower while others work in the database "
                  "(ARCHIVAL_EXPORT_CONNECTIONS=2 or more wouldn't be)"
@@ -70,10 +69,10 @@ static void print_replica(const json_t *r)
     amber_human_bytes(number_of(r, "bytesBehind"), bytes);
     printf("replica   %s (%s): %s", text_of(r, "name"), text_of(r, "mode"), text_of(r, "state"));
     if (number_of(r, "archivesBehind"))
-        printf(", %llu archives (%s) behind since %s",
-               (unsigned long long)number_of(r, "archivesBehind"), bytes, text_of(r, "behindSince"));
+        printf(", %s (%s) behind since %s", AMBER_COUNT(number_of(r, "archivesBehind"), "archive"),
+               bytes, text_of(r, "behindSince"));
     if (number_of(r, "reads"))
-        printf(", %llu reads answered for others", (unsigned long long)number_of(r, "reads"));
+        printf(", %s answered for others", AMBER_COUNT(number_of(r, "reads"), "read"));
     printf("\n");
     if (json_is_string(json_object_get(r, "error")))
         printf("          %s\n", text_of(r, "error"));
@@ -84,15 +83,15 @@ static void print_table(const json_t *doc)
     const json_t *store = json_object_get(doc, "store");
     const json_t *db = json_object_get(doc, "database");
     const json_t *mount = json_object_get(doc, "mount");
-    char rows[32], raw[32], stored[32];
-    amber_human_count(number_of(store, "rows"), rows);
+    char raw[32], stored[32];
     amber_human_bytes(number_of(store, "rawBytes"), raw);
     amber_human_bytes(number_of(store, "storedBytes"), stored);
     printf("amberfs %s at %s, pid %llu, up %llu s\n", text_of(doc, "version"),
            text_of(mount, "path"), (unsigned long long)number_of(doc, "pid"),
            (unsigned long long)number_of(doc, "uptimeSeconds"));
-    printf("store     %s: %llu archives, %s rows, %s stored as %s\n", text_of(store, "path"),
-           (unsigned long long)number_of(store, "archives"), rows, raw, stored);
+    printf("store     %s: %s, %s, %s stored as %s\n", text_of(store, "path"),
+           AMBER_COUNT(number_of(store, "archives"), "archive"),
+           AMBER_COUNT(number_of(store, "rows"), "row"), raw, stored);
     size_t i;
     const json_t *item;
     json_array_foreach(json_object_get(doc, "replicas"), i, item) print_replica(item);
@@ -101,9 +100,9 @@ static void print_table(const json_t *doc)
     else
         printf("database  NOT reachable: %s\n", text_of(db, "error"));
     if (number_of(store, "missingArchives"))
-        printf("MISSING   %llu archives aren't in the store any more, the first: %s; bring them back "
-               "from a backup (`amberfs verify --all` names each)\n",
-               (unsigned long long)number_of(store, "missingArchives"),
+        printf("MISSING   %s not in the store any more, the first: %s; to be brought back from a "
+               "backup (`amberfs verify --all` names each)\n",
+               AMBER_COUNT(number_of(store, "missingArchives"), "archive"),
                text_of(store, "firstMissing"));
     if (json_is_string(json_object_get(store, "needsReconcile")))
         printf("RECONCILE the store has archives of %s that this database doesn't know: run `amberfs "

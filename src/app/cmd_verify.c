@@ -50,8 +50,7 @@ static void verify_foreign(struct app *app, const struct amber_tree_entry *e, st
     if (amber_foreign_verify(app->foreign, e->key, &raw, &err))
         print_fault(e, &err, n);
     else if (!app->opt->quiet)
-        printf("ok      %s: not amberfs's, decodes to %llu bytes\n", e->path,
-               (unsigned long long)raw);
+        printf("ok      %s: not amberfs's, decodes to %s\n", e->path, AMBER_COUNT(raw, "byte"));
 }
 
 static void verify_one(struct app *app, const struct amber_tree_entry *e, struct tally *n)
@@ -82,12 +81,11 @@ static void verify_one(struct app *app, const struct amber_tree_entry *e, struct
     if (rc) {
         print_fault(e, &err, n);
         if (r.bad_blocks)
-            printf("        %llu of %llu blocks are damaged; the first: %s\n",
-                   (unsigned long long)r.bad_blocks, (unsigned long long)r.blocks, r.first_fault);
+            printf("        damaged: %llu of %s; the first: %s\n",
+                   (unsigned long long)r.bad_blocks, AMBER_COUNT(r.blocks, "block"), r.first_fault);
     } else if (!app->opt->quiet) {
-        char rows[32];
-        amber_human_count(r.rows, rows);
-        printf("ok      %s: %s rows, %llu blocks\n", e->path, rows, (unsigned long long)r.blocks);
+        printf("ok      %s: %s, %s\n", e->path, AMBER_COUNT(r.rows, "row"),
+               AMBER_COUNT(r.blocks, "block"));
     }
     amber_manifest_clear(&m);
 }
@@ -143,9 +141,9 @@ static void verify_all(struct app *app, const struct amber_entry_list *list, str
     n->damaged += n->copies.damaged;
     n->unchecked += n->copies.unchecked;
     refuse_no_store(app, n);
-    printf("%zu archives verified", n->archives);
+    printf("%s verified", AMBER_COUNT(n->archives, "archive"));
     if (n->foreign)
-        printf(", %zu files of other programs", n->foreign);
+        printf(", %s of other programs", AMBER_COUNT(n->foreign, "file"));
     printf(", %zu damaged", n->damaged);
     if (n->unchecked)
         printf(", %zu could not be checked", n->unchecked);
@@ -289,12 +287,10 @@ static enum amber_rc rebuild_one(struct app *app, const struct amber_tree_entry 
         rc = put_aside(app->store, e->manifest_key, err);
     if (!rc)
         rc = amber_manifest_put(app->store, &m, &key, &digest, err);
-    if (!rc) {
-        char rows[32];
-        amber_human_count(m.archive.rows, rows);
-        printf("%s: manifest made anew: %s rows in %zu blocks%s\n", e->path, rows,
-               m.archive.n_blocks, m.typed ? "" : "; the columns' types are not known");
-    }
+    if (!rc)
+        printf("%s: manifest made anew: %s in %s%s\n", e->path, AMBER_COUNT(m.archive.rows, "row"),
+               AMBER_COUNT(m.archive.n_blocks, "block"),
+               m.typed ? "" : "; the columns' types are not known");
     amber_manifest_clear(&m);
     return rc;
 }

@@ -59,12 +59,9 @@ enum amber_rc amber_verify_copies(struct app *app, const struct amber_tree_entry
         count(n, i, &r);
         sound += r.state == AMBER_COPY_SOUND;
     }
-    if (sound == n_copies && !app->opt->quiet) {
-        char rows[32];
-        amber_human_count(r.report.rows, rows);
-        printf("ok      %s: %s rows, %llu blocks, in %u copies\n", e->path, rows,
-               (unsigned long long)r.report.blocks, n_copies);
-    }
+    if (sound == n_copies && !app->opt->quiet)
+        printf("ok      %s: %s, %s, in %u copies\n", e->path, AMBER_COUNT(r.report.rows, "row"),
+               AMBER_COUNT(r.report.blocks, "block"), n_copies);
     return AMBER_OK;
 }
 

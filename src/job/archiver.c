@@ -11,6 +11,7 @@
 
 #include "amber/calendar.h"
 #include "amber/catalog.h"
+#include "amber/count.h"
 #include "amber/log.h"
 #include "amber/recover.h"
 #include "archiver_priv.h"
@@ -84,8 +85,8 @@ static enum amber_rc give_way(struct archiver *a, struct amber_unit_config *cfg,
                           a->job->name, AMBER_GIVE_WAYS_MAX, what);
     a->max_rows = cfg->max_rows = next.max_rows;
     amber_warn("job %s: a session waited longer than 1 s for %s: the unit is rolled back, nothing "
-               "lost, and tried again with at most %llu rows",
-               a->job->name, what, (unsigned long long)cfg->max_rows);
+               "lost, and tried again with at most %s",
+               a->job->name, what, AMBER_COUNT(cfg->max_rows, "row"));
     return pause_before_retry(a, next.pause_ms, err);
 }
 
@@ -389,7 +390,7 @@ static void log_phases(const struct archiver *a)
         snprintf(text + len, sizeof(text) - len, " (%.2f s of it at rest for others)",
                  (double)a->rest_us / 1e6);
     }
-    amber_info("job %s: %llu rows; %s", a->job->name, (unsigned long long)a->result->rows, text);
+    amber_info("job %s: %s; %s", a->job->name, AMBER_COUNT(a->result->rows, "row"), text);
 }
 
 void amber_archive_job_result(const struct amber_archive_result *r, int64_t started_us,

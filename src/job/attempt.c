@@ -22,6 +22,7 @@
 #include "amber/calendar.h"
 #include "amber/catalog.h"
 #include "amber/copies.h"
+#include "amber/count.h"
 #include "amber/failpoint.h"
 #include "amber/log.h"
 #include "amber/recover.h"
@@ -106,8 +107,8 @@ static enum amber_rc finish_piece(struct attempt *t, struct piece *p, struct amb
     struct amber_writer *w = amber_steal(&p->writer);
     rc = amber_writer_finish(w, &p->manifest, &p->proof, err);
     if (!rc && p->manifest.archive.rows != p->exported.rows)
-        rc = amber_fail(err, AMBER_E_CORRUPT, "%s: %llu rows were exported but %llu written",
-                        p->logical, (unsigned long long)p->exported.rows,
+        rc = amber_fail(err, AMBER_E_CORRUPT, "%s: %s came out of the export but %llu were written",
+                        p->logical, AMBER_COUNT(p->exported.rows, "row"),
                         (unsigned long long)p->manifest.archive.rows);
     t->finished_bytes += p->manifest.archive.raw_bytes;
     if (!rc)
@@ -133,9 +134,9 @@ static enum amber_rc export_tables(struct attempt *t, struct amber_err *err)
             return rc;
         tell_rows(t, p->exported.rows % PROGRESS_ROWS);
         if (exported.rows != p->exported.rows)
-            return amber_fail(err, AMBER_E_CORRUPT, "table %s: %llu rows came for %llu identities",
+            return amber_fail(err, AMBER_E_CORRUPT, "table %s: %s came for %llu identities",
                               a->family.tables[t->table].name,
-                              (unsigned long long)p->exported.rows,
+                              AMBER_COUNT(p->exported.rows, "row"),
                               (unsigned long long)exported.rows);
         p->exported = exported;
         if (p->writer)
@@ -431,8 +432,8 @@ static void count_result(struct attempt *t)
         r->rows += p->manifest.archive.rows;
         r->raw_bytes += p->manifest.archive.raw_bytes;
         r->stored_bytes += p->manifest.archive.stored_bytes;
-        amber_info("job %s: %s: %llu rows archived, %llu bytes stored for %llu", a->job->name,
-                   p->logical, (unsigned long long)p->manifest.archive.rows,
+        amber_info("job %s: %s: %s archived, %llu bytes stored for %llu", a->job->name,
+                   p->logical, AMBER_COUNT(p->manifest.archive.rows, "row"),
                    (unsigned long long)p->manifest.archive.stored_bytes,
                    (unsigned long long)p->manifest.archive.raw_bytes);
     }

@@ -10,6 +10,7 @@
 
 #include "amber/catalog.h"
 #include "amber/copies.h"
+#include "amber/count.h"
 #include "amber/log.h"
 #include "amber/name.h"
 #include "amber/replicate.h"
@@ -38,10 +39,10 @@ enum amber_rc amber_context_may_begin(const struct amber_context *ctx, struct am
         return rc;
     return amber_fail(err, AMBER_E_DENIED,
                       "ARCHIVAL_PATH holds no store (.amberfs/store.json), but the catalog in "
-                      "database %s has %llu archives, in store %s: if they belong here, mount "
+                      "database %s has %s, in store %s: if they belong here, mount "
                       "the disk, correct the path or put that file back; to begin a further "
                       "store here: amberfs init --new-store",
-                      amber_pg_database(pg), (unsigned long long)archives, elsewhere);
+                      amber_pg_database(pg), AMBER_COUNT(archives, "archive"), elsewhere);
 }
 
 /* Nothing is known of this store. It is a new one only if the catalog's archives aren't to be here,

@@ -12,6 +12,7 @@
 
 #include "amber/calendar.h"
 #include "amber/catalog.h"
+#include "amber/count.h"
 #include "amber/log.h"
 #include "amber/name.h"
 #include "commits_priv.h"
@@ -228,7 +229,7 @@ static bool clean_puts(const struct amber_context *ctx, struct names *logical)
                    "next start can, or a lifecycle rule removes them: %s",
                    err.text);
     if (n)
-        amber_info("%u unfinished uploads of rolled-back runs were aborted", n);
+        amber_info("aborted %s of rolled-back runs", AMBER_COUNT(n, "unfinished upload"));
     return !rc || rc == AMBER_E_DENIED || rc == AMBER_E_UNSUPPORTED;
 }
 
@@ -243,8 +244,8 @@ void amber_discard_run(const struct amber_context *ctx, struct amber_pg *pg, con
         rc = remove_objects(ctx, &keys, &err);
     bool puts_clean = !rc && clean_puts(ctx, &logical);
     if (!rc && keys.strangers)
-        amber_warn("run %s: %zu files under its archives' names aren't known to be its own and are "
-                   "left alone", run_id, keys.strangers);
+        amber_warn("run %s: left alone %s under its archives' names, not known to be its own", run_id,
+                   AMBER_COUNT(keys.strangers, "file"));
     else if (puts_clean)
         rc = amber_catalog_names_release(pg, run_id, &err);
     if (rc)

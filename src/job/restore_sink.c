@@ -12,6 +12,7 @@
 
 #include "amber/calendar.h"
 #include "amber/catalog.h"
+#include "amber/count.h"
 #include "amber/log.h"
 #include "restorer_priv.h"
 
@@ -138,9 +139,8 @@ static enum amber_rc check_whole(struct sink *s, struct amber_err *err)
     if (s->n_lines == s->archive.n_rows)
         return AMBER_OK;
     return amber_fail(err, AMBER_E_INVALID,
-                      "the copy has %llu of the %llu rows of %s: it was cut off; nothing was "
-                      "restored",
-                      (unsigned long long)s->n_lines, (unsigned long long)s->archive.n_rows,
+                      "the copy has %llu of the %s of %s: it was cut off; nothing was restored",
+                      (unsigned long long)s->n_lines, AMBER_COUNT(s->archive.n_rows, "row"),
                       s->path);
 }
 
@@ -178,8 +178,8 @@ static enum amber_rc finish(struct sink *s, struct amber_err *err)
     s->finished = true;
     if (s->committed)
         s->committed(s->arg, s->path);
-    amber_info("restored %s into %s.%s: %llu rows inserted, %llu skipped as identical", s->path,
-               s->schema, s->table, (unsigned long long)stats.rows_inserted,
+    amber_info("restored %s into %s.%s: %s inserted, %llu skipped as identical", s->path, s->schema, s->table,
+               AMBER_COUNT(stats.rows_inserted, "row"),
                (unsigned long long)stats.rows_skipped);
     for (const char *p = stats.notes; *p;) {
         const char *end = strchrnul(p, '\n');
@@ -209,8 +209,8 @@ static void sink_close(struct amber_sink *base)
     if (!s)
         return;
     if (!s->finished && !s->failed && s->n_bytes)
-        amber_warn("restore of %s rolled back: the copy was broken off after %llu rows", s->path,
-                   (unsigned long long)s->n_lines);
+        amber_warn("restore of %s rolled back: the copy was broken off after %s", s->path,
+                   AMBER_COUNT(s->n_lines, "row"));
     amber_restore_free(s->restore);
     amber_pg_close(s->pg);
     amber_opened_clear(&s->archive);

@@ -12,6 +12,7 @@
 
 #include "amber/calendar.h"
 #include "amber/catalog.h"
+#include "amber/count.h"
 #include "amber/log.h"
 #include "amber/name.h"
 #include "restorer_priv.h"
@@ -386,8 +387,8 @@ enum amber_rc amber_restore_archive(const struct amber_context *ctx,
     if (rc)
         *out = (struct amber_restore_result){0};
     else
-        amber_info("restored %s: %llu rows inserted, %llu skipped as identical, %llu replaced",
-                   entry->path, (unsigned long long)out->rows_inserted,
+        amber_info("restored %s: %s inserted, %llu skipped as identical, %llu replaced",
+                   entry->path, AMBER_COUNT(out->rows_inserted, "row"),
                    (unsigned long long)out->rows_skipped, (unsigned long long)out->rows_replaced);
     amber_entry_list_clear(&members);
     amber_pg_close(pg);

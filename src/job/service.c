@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "amber/calendar.h"
+#include "amber/count.h"
 #include "amber/log.h"
 #include "service_priv.h"
 
@@ -171,9 +172,8 @@ static void log_end(const struct task *t, const struct amber_job_result *r, enum
     else if (t->kind != TASK_ARCHIVE)
         amber_info("task %s: ok", t->name);
     else
-        amber_info("job %s: ok: %llu rows in %llu archives, %llu rows stayed", t->name,
-                   (unsigned long long)r->rows, (unsigned long long)r->archives,
-                   (unsigned long long)r->rows_stayed);
+        amber_info("job %s: ok: %s in %s, %s stayed", t->name, AMBER_COUNT(r->rows, "row"),
+                   AMBER_COUNT(r->archives, "archive"), AMBER_COUNT(r->rows_stayed, "row"));
 }
 
 static void run_work(struct amber_service *s, struct work *w)
@@ -452,6 +452,6 @@ void amber_service_reload(struct amber_service *s, struct amber_jobs *jobs)
         amber_jobs_clear(jobs);
         free(jobs);
     } else {
-        amber_info("the jobs file was read anew: %zu jobs", n);
+        amber_info("the jobs file was read anew: %s", AMBER_COUNT(n, "job"));
     }
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "amber/calendar.h"
+#include "amber/count.h"
 #include "amber/foreign.h"
 #include "amber/log.h"
 #include "amber/repair.h"
@@ -384,8 +385,8 @@ static void verify_entry(struct verify_sum *v, const struct amber_tree_entry *e)
         amber_wrap(&err, "%s", e->path);
         note_fault(v, rc, err.text);
     } else if (!rc) {
-        amber_info("verify: %s: ok, %llu rows in %llu blocks", e->path,
-                   (unsigned long long)report.rows, (unsigned long long)report.blocks);
+        amber_info("verify: %s: ok, %s in %s", e->path, AMBER_COUNT(report.rows, "row"),
+                   AMBER_COUNT(report.blocks, "block"));
     }
     amber_manifest_clear(&m);
 }
@@ -476,9 +477,8 @@ enum amber_rc amber_service_verify(struct amber_service *s, struct task *t, cons
         rc = amber_cancel_check(&t->cancel, err);
     if (!rc && (v.bad || v.unchecked))
         rc = amber_fail(err, v.bad ? AMBER_E_CORRUPT : AMBER_E_IO,
-                        "%llu of %llu archives are damaged, %llu could not be checked; the first: "
-                        "%s",
-                        (unsigned long long)v.bad, (unsigned long long)v.archives,
+                        "damaged: %llu of %s, %llu could not be checked; the first: %s",
+                        (unsigned long long)v.bad, AMBER_COUNT(v.archives, "archive"),
                         (unsigned long long)v.unchecked, v.first);
     return rc;
 }

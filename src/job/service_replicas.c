@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "amber/calendar.h"
+#include "amber/count.h"
 #include "amber/log.h"
 #include "service_priv.h"
 
@@ -76,8 +77,8 @@ static enum amber_rc drain(struct replica *r, struct amber_pg *pg, bool *out_fai
     uint64_t n;
     enum amber_rc rc = amber_catalog_replica_catch_up(pg, r->store_id, r->name, &n, err);
     if (!rc && n)
-        amber_info("replica %s: %llu runs are queued that it doesn't have yet", r->name,
-                   (unsigned long long)n);
+        amber_info("replica %s: %s queued that it doesn't have yet", r->name,
+                   AMBER_COUNT(n, "run"));
     if (!rc)
         rc = read_lag(r, pg, err);
     *out_failed = false;

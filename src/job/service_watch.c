@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #include "amber/calendar.h"
+#include "amber/count.h"
 #include "amber/log.h"
 #include "service_priv.h"
 
@@ -278,14 +279,13 @@ static enum amber_rc recover_all(struct amber_service *s, struct amber_pg *pg,
         return rc;
     if (rec.unknown_runs)
         amber_error(
-            "the store has %llu committed runs that this database doesn't know (tables %s): "
+            "the store has %s that this database doesn't know (tables %s): "
             "it was set back to an earlier point or failed over; run `amberfs reconcile`; "
             "until then these tables are not archived",
-            (unsigned long long)rec.unknown_runs, rec.unknown_tables);
+            AMBER_COUNT(rec.unknown_runs, "committed run"), rec.unknown_tables);
     if (rec.orphans_hidden)
-        amber_warn("%llu objects of rolled-back runs are kept hidden in the store until they are "
-                   "ARCHIVAL_ORPHAN_DAYS old",
-                   (unsigned long long)rec.orphans_hidden);
+        amber_warn("hidden in the store until ARCHIVAL_ORPHAN_DAYS old: %s of rolled-back runs",
+                   AMBER_COUNT(rec.orphans_hidden, "object"));
     pthread_mutex_lock(&s->mutex);
     s->recovery = rec;
     pthread_mutex_unlock(&s->mutex);

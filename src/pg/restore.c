@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "amber/count.h"
 #include "amber/family.h"
 #include "restore_priv.h"
 
@@ -549,7 +550,7 @@ enum amber_rc amber_restore_close(struct amber_restore *r, struct amber_restore_
     struct amber_restore_stats *s = &r->stats;
     s->rows_skipped = s->rows_in - s->rows_inserted - s->rows_replaced;
     if (s->rows_skipped && !r->staged)
-        amber_restore_note(r, "a trigger kept %" PRIu64 " rows out", s->rows_skipped);
+        amber_restore_note(r, "a trigger kept %s out", AMBER_COUNT(s->rows_skipped, "row"));
     *out = *s;
     return AMBER_OK;
 }

@@ -18,6 +18,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "amber/count.h"
 #include "restore_priv.h"
 
 #define STAGING "pg_temp.amberfs_staging"
@@ -415,9 +416,9 @@ static enum amber_rc explain_rest(const struct merge *m, uint64_t missing, struc
             continue;
         char text[512];
         snprintf(text, sizeof(text),
-                 "%" PRIu64 " rows have a key that is taken, perhaps that of constraint \"%s\", "
+                 "%s with a key that is taken, perhaps that of constraint \"%s\", "
                  "whose columns the file leaves to their defaults",
-                 missing, r->keys[i].name);
+                 AMBER_COUNT(missing, "row"), r->keys[i].name);
         return duplicate(err, text);
     }
     /* Where the file's rows win, its later ones do: that is what "last" means. */

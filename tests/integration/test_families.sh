@@ -38,8 +38,8 @@ expected_left="5,6,7,101,102,103,104,105,106,107,108,109,110,111,112,113"
 
 test_dry_run_tells_what_moves_and_what_stays() {
     assert_status 0 amberfs archive orders --dry-run --env-file "$ENVFILE"
-    assert_match "stay" '^1 rows? stays? because .*referenc.*complaints_order_id_fkey' "$out"
-    assert_match "times" '^3 rows have no finite time' "$out"
+    assert_match "stay" '^1 row stayed, referenced .*complaints_order_id_fkey' "$out"
+    assert_match "times" '^3 rows without a finite time' "$out"
     assert_match "orders" 'Ordérs.* 97 ' "$out"
     assert_match "lines" 'order lines.* 388 ' "$out"
     assert_match "notes" 'notes.* 194 ' "$out"
@@ -101,7 +101,7 @@ test_time_columns_without_zone() {
          insert into dated values (9, 'infinity'), (10, null);
          insert into local values (1, '2024-03-31 00:30'), (2, '2024-04-01 01:30'), (3, '2024-04-01 03:00'), (4, '-infinity')" >/dev/null
     assert_status 0 amberfs archive dated --env-file "$ENVFILE"
-    assert_match "report" '2 rows have no finite time' "$out"
+    assert_match "report" '2 rows without a finite time' "$out"
     assert_eq "dated archives" "dated_2024-03-30_to_2024-03-31.json.gz dated_2024-04-01_to_2024-04-02.json.gz" "$(ls "$STORE/dated" | paste -sd ' ')"
     # 01:30 in Berlin's summer is 23:30 of the day before in UTC.
     assert_status 0 amberfs archive local --env-file "$ENVFILE"

@@ -314,7 +314,7 @@ test_own_and_other_archives_side_by_side() {
     assert_eq "rows" 1 "$(sql 'select id from other')"
     mount_stop
     assert_status 0 amberfs verify --env-file "$ENVFILE"
-    assert_match "verify" "1 files of other programs, 0 damaged" "$out"
+    assert_match "verify" "1 file of other programs, 0 damaged" "$out"
 }
 
 pg_start

@@ -108,7 +108,7 @@ static void trigger_that_keeps_rows_out_counted(void **state)
     cfg.allow_triggers = true;
     struct amber_restore_stats s = rs_restored(&cfg, &d);
     rs_assert_stats(s, 3, 2, 1, 0);
-    fx_contains(s.notes, "kept 1 rows out");
+    fx_contains(s.notes, "kept 1 row out");
 }
 
 /* ---- sequences ---- */

@@ -110,7 +110,7 @@ test_own_archives_beside_them() {
     assert_eq "the other" '{"id": 1}' "$(cat "$MNT/d/other.json")"
     mount_stop
     assert_status 0 amberfs verify --env-file "$ENVFILE"
-    assert_match "verify" "1 files of other programs, 0 damaged" "$out"
+    assert_match "verify" "1 file of other programs, 0 damaged" "$out"
 }
 
 s3_proxy_start
