@@ -138,9 +138,10 @@ struct amber_pin_row {
     int64_t until_us;
     const char *reason; /* "restore of flow_logs/..." */
 };
-/* Of several pins of one table and the same days there is one, which holds until the latest time. */
+/* A pin that holds for hold_us from now on, by the server's clock; its until_us isn't looked at. Of
+ * several pins of one table and the same days there is one, which holds until the latest time. */
 enum amber_rc amber_catalog_pin_add(struct amber_pg *pg, const struct amber_pin_row *pin,
-                                    struct amber_err *err) AMBER_MUST_CHECK;
+                                    int64_t hold_us, struct amber_err *err) AMBER_MUST_CHECK;
 /* Pins not yet past, of one table, or of all (table NULL). */
 enum amber_rc amber_catalog_pins(struct amber_pg *pg, const char *table_schema, const char *table,
                                  enum amber_rc (*each)(void *arg, const struct amber_pin_row *pin,

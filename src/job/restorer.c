@@ -153,11 +153,10 @@ enum amber_rc amber_restore_record(const struct amber_context *ctx, struct amber
         .table_name = pin_table,
         .from_day = m->start_day,
         .to_day = m->end_day,
-        .until_us = amber_now_us() + ctx->restore_pin_days * AMBER_DAY_US,
         .reason = reason,
     };
     if (!rc)
-        rc = amber_catalog_pin_add(pg, &row, err);
+        rc = amber_catalog_pin_add(pg, &row, ctx->restore_pin_days * AMBER_DAY_US, err);
     return rc;
 }
 

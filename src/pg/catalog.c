@@ -489,21 +489,21 @@ static int64_t clamp_day(int64_t day)
 }
 
 enum amber_rc amber_catalog_pin_add(struct amber_pg *pg, const struct amber_pin_row *pin,
-                                    struct amber_err *err)
+                                    int64_t hold_us, struct amber_err *err)
 {
-    char from[INT_TEXT], to[INT_TEXT], until[INT_TEXT];
+    char from[INT_TEXT], to[INT_TEXT], hold[INT_TEXT];
     const char *params[] = {
         pin->table_schema,
         pin->table_name,
         int_text(from, clamp_day(pin->from_day)),
         int_text(to, clamp_day(pin->to_day)),
-        int_text(until, pin->until_us),
+        int_text(hold, hold_us),
         pin->reason,
     };
     return run(pg, NULL, err,
                "WITH new(s, t, first, last, until, reason) AS (VALUES ($1, $2,"
-               " " EPOCH_DATE " + $3::integer, " EPOCH_DATE " + $4::integer, " TIME_OF("$5") ","
-               " $6)), longer AS (UPDATE amberfs.pins p SET until = greatest(p.until, new.until)"
+               " " EPOCH_DATE " + $3::integer, " EPOCH_DATE " + $4::integer,"
+               " clock_timestamp() + $5::bigint * interval '1 microsecond', $6)), longer AS (UPDATE amberfs.pins p SET until = greatest(p.until, new.until)"
                " FROM new WHERE (p.table_schema, p.table_name, p.from_date, p.to_date)"
                " = (s, t, first, last) RETURNING 1)"
                "INSERT INTO amberfs.pins (table_schema, table_name, from_date, to_date, until,"

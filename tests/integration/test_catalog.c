@@ -740,15 +740,13 @@ static void pins_hold_until_their_time(void **state)
     (void)state;
 
     fresh();
-    struct amber_pin_row pin = {"app", "events", 10, 20, amber_now_us() + AMBER_DAY_US, "one"};
-    fx_ok(amber_catalog_pin_add(fx_pg, &pin, &err), err);
-    pin.until_us = amber_now_us() - 1000000;
+    struct amber_pin_row pin = {"app", "events", 10, 20, 0, "one"};
+    fx_ok(amber_catalog_pin_add(fx_pg, &pin, AMBER_DAY_US, &err), err);
     pin.reason = "past";
     pin.to_day = 21;
-    fx_ok(amber_catalog_pin_add(fx_pg, &pin, &err), err);
-    pin = (struct amber_pin_row){"app", "logs", INT64_MIN, INT64_MAX, amber_now_us() + AMBER_DAY_US,
-                                 "all"};
-    fx_ok(amber_catalog_pin_add(fx_pg, &pin, &err), err);
+    fx_ok(amber_catalog_pin_add(fx_pg, &pin, -1000000, &err), err);
+    pin = (struct amber_pin_row){"app", "logs", INT64_MIN, INT64_MAX, 0, "all"};
+    fx_ok(amber_catalog_pin_add(fx_pg, &pin, AMBER_DAY_US, &err), err);
     fx_ok(amber_catalog_pins(fx_pg, "app", "events", append_pin, &out, &err), err);
     assert_string_equal(out.data, "app.events 10-20 one;");
     fx_ok(amber_catalog_pins(fx_pg, NULL, NULL, append_pin, &out, &err), err);
@@ -768,16 +766,17 @@ static void pins_of_the_same_days_are_one_until_the_latest_time(void **state)
 {
     struct amber_err err = AMBER_ERR_INIT;
     AMBER_AUTO_BUF struct amber_buf out = AMBER_BUF_INIT(4096);
-    int64_t until = 0, latest = amber_now_us() + 3 * AMBER_DAY_US;
+    int64_t until = 0, latest = 0;
     (void)state;
 
     fresh();
-    struct amber_pin_row pin = {"app", "events", 10, 20, latest - AMBER_DAY_US, "one"};
-    fx_ok(amber_catalog_pin_add(fx_pg, &pin, &err), err);
-    pin.until_us = latest;
-    fx_ok(amber_catalog_pin_add(fx_pg, &pin, &err), err);
-    pin.until_us = latest - 2 * AMBER_DAY_US;
-    fx_ok(amber_catalog_pin_add(fx_pg, &pin, &err), err);
+    struct amber_pin_row pin = {"app", "events", 10, 20, 0, "one"};
+    fx_ok(amber_catalog_pin_add(fx_pg, &pin, AMBER_DAY_US, &err), err);
+    fx_ok(amber_catalog_pins(fx_pg, "app", "events", last_until, &until, &err), err);
+    fx_ok(amber_catalog_pin_add(fx_pg, &pin, 3 * AMBER_DAY_US, &err), err);
+    fx_ok(amber_catalog_pins(fx_pg, "app", "events", last_until, &latest, &err), err);
+    assert_true(latest >= until + 2 * AMBER_DAY_US);
+    fx_ok(amber_catalog_pin_add(fx_pg, &pin, 2 * AMBER_DAY_US, &err), err);
     fx_ok(amber_catalog_pins(fx_pg, "app", "events", append_pin, &out, &err), err);
     assert_string_equal(out.data, "app.events 10-20 one;");
     fx_ok(amber_catalog_pins(fx_pg, "app", "events", last_until, &until, &err), err);
