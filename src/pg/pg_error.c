@@ -180,7 +180,11 @@ enum amber_rc amber_pg_fail(struct amber_pg *pg, const PGresult *res, struct amb
     else if (d->line)
         snprintf(at, sizeof(at), "line %llu: ", (unsigned long long)d->line);
     enum amber_rc rc = strcmp(d->sqlstate, "55P03") == 0 ? AMBER_E_BUSY : AMBER_E_DB;
-    rc = amber_fail(err, rc, "%s%s (SQLSTATE %s)", at, d->text, d->sqlstate);
+    rc = amber_fail(err, rc, "%s%s (SQLSTATE %s)%s", at, d->text, d->sqlstate,
+                    strcmp(d->sqlstate, "25006") == 0
+                        ? ": this is a standby, whose primary must be named, or "
+                          "default_transaction_read_only is on: ALTER ROLE or DATABASE ... RESET it"
+                        : "");
     memcpy(err->sqlstate, d->sqlstate, sizeof(err->sqlstate));
     return rc;
 }

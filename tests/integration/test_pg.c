@@ -102,6 +102,7 @@ static void open_read_only_refuses_writes(void **state)
     fx_ok(amber_pg_open(&cfg, &pg, &err), err);
     assert_int_equal(amber_pg_exec(pg, &err, "CREATE TABLE public.no (x int)"), AMBER_E_DB);
     assert_string_equal(err.sqlstate, "25006");
+    fx_contains(err.text, "default_transaction_read_only is on: ALTER ROLE or DATABASE ... RESET it");
     amber_pg_close(pg);
 }
 
