@@ -5,6 +5,7 @@
  * said why), so that a script can go on at once. Signals are taken by one thread of their own:
  * SIGTERM and SIGINT end, SIGHUP reads the jobs file anew.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -246,6 +247,21 @@ static enum amber_rc open_store_folder(struct app *app, bool read_only, int *out
     return *out_fd < 0 ? amber_fail_errno(err, errno, "ARCHIVAL_PATH %s", app->cfg.path) : AMBER_OK;
 }
 
+/* Whether the mount hides files of others: that which holds the store may be covered. */
+static bool hides_files(const struct daemon *d)
+{
+    AMBER_AUTO_FREE char *store = amber_app_local(d->app) ? realpath(d->app->cfg.path, NULL) : NULL;
+    size_t n = 0;
+    if (store && strcmp(store, d->mountpoint) == 0)
+        return false;
+    DIR *dir = opendir(d->mountpoint);
+    while (dir && readdir(dir))
+        n++;
+    if (dir)
+        closedir(dir);
+    return n > 2; /* "." and ".." */
+}
+
 static enum amber_rc start(struct daemon *d, struct amber_err *err)
 {
     struct app *app = d->app;
@@ -296,8 +312,12 @@ static enum amber_rc start(struct daemon *d, struct amber_err *err)
         .ops = &amber_service_ops,
         .arg = d->service,
     };
+    bool hides = hides_files(d);
     amber_privileges_raise();
     rc = amber_mount_new(&mc, &d->mount, err);
+    if (!rc && hides)
+        amber_warn("%s isn't empty: what lies in it can't be reached as long as it is mounted over",
+                   d->mountpoint);
     if (!rc)
         rc = amber_privileges_drop(err);
     if (!rc)

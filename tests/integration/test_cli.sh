@@ -103,12 +103,15 @@ test_mount_as_fstab_calls_it() {
 }
 test_read_only_mount_refuses_jobs() {
     local pid
+    touch "$MNT/forgotten"
     assert_status 0 amberfs mount -o ro --env-file "$ENVFILE" "$MNT" || return
+    assert_match "warning" "$MNT isn't empty" "$msg"
     assert_status 0 sh -c "cat $MNT/flow_sessions/*.json >/dev/null"
     assert_status 1 python3 -c "import os; fd = os.open('$MNT/.control/trigger', os.O_WRONLY); os.write(fd, b'log-archival\n')"
     pid=$(jq .pid "$MNT/.status")
     umount "$MNT" 2>/dev/null || fusermount3 -u "$MNT"
     tail --pid="$pid" -s 0.02 -f /dev/null
+    assert_status 0 rm "$MNT/forgotten"
 }
 test_mount_over_the_store_itself() {
     local pid name unmounted
