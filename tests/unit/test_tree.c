@@ -196,6 +196,32 @@ static void replace_reports_each_change_once(void **state)
     amber_tree_free(t);
 }
 
+static void replace_entry_that_differs_in_anything_is_altered(void **state)
+{
+    struct amber_tree_entry was = entry("f/a", "1");
+    (void)state;
+    was.manifest_key = "m";
+    was.has_digest = true;
+    struct amber_tree_entry e[] = {was, was, was, was, was, was, was, was, was};
+    e[0].manifest_key = "n";
+    e[1].manifest_key = NULL;
+    e[2].form = AMBER_TREE_FOREIGN;
+    e[3].size++;
+    e[4].stored_size++;
+    e[5].rows++;
+    e[6].mtime_us++;
+    e[7].has_digest = false;
+    e[8].manifest_sha256[31] ^= 1;
+    for (size_t i = 0; i < sizeof(e) / sizeof(*e); i++) {
+        struct amber_err err = AMBER_ERR_INIT;
+        struct amber_tree *t = tree_with(&was, 1);
+        struct changes l = {.text = ""};
+        assert_int_equal(amber_tree_replace(t, &e[i], 1, add_change, &l, &err), AMBER_OK);
+        assert_string_equal(l.text, "~a ");
+        amber_tree_free(t);
+    }
+}
+
 static void replace_changed_listing_moves_folder_time(void **state)
 {
     (void)state;
@@ -211,6 +237,43 @@ static void replace_changed_listing_moves_folder_time(void **state)
     assert_true(amber_tree_lookup(t, AMBER_TREE_ROOT, "g", &g));
     assert_true(f.mtime_us > 5000);
     assert_int_equal(g.mtime_us, 1000);
+    amber_tree_free(t);
+}
+
+/* The kernel may still know its inode. */
+static void replace_that_drops_a_folder_empties_it(void **state)
+{
+    (void)state;
+    struct amber_tree_entry e[] = {entry("f/a", "1"), entry("g/d", "2")};
+    struct amber_tree *t = tree_with(e, 2);
+    struct amber_node g, d;
+    assert_true(amber_tree_lookup(t, AMBER_TREE_ROOT, "g", &g));
+    replace(t, e, 1);
+    struct names l = {.text = ""};
+    list(t, g.ino, 0, &l);
+    assert_string_equal(l.text, "");
+    assert_false(amber_tree_lookup(t, g.ino, "d", &d));
+    replace(t, e, 2);
+    list(t, g.ino, 0, &l);
+    assert_string_equal(l.text, "d ");
+    amber_tree_free(t);
+}
+
+/* A host whose clock is ahead has written: each further change still moves the time. */
+static void replace_moves_folder_time_that_lies_ahead(void **state)
+{
+    (void)state;
+    struct amber_tree_entry e[] = {entry("f/a", "1"), entry("f/b", "2")};
+    int64_t ahead_us = INT64_C(4102444800000000); /* 2100 */
+    e[0].mtime_us = ahead_us;
+    struct amber_tree *t = tree_with(e, 2);
+    struct amber_node f;
+    replace(t, e, 1);
+    assert_true(amber_tree_lookup(t, AMBER_TREE_ROOT, "f", &f));
+    assert_true(f.mtime_us == ahead_us + 1);
+    replace(t, e, 2);
+    assert_true(amber_tree_lookup(t, AMBER_TREE_ROOT, "f", &f));
+    assert_true(f.mtime_us == ahead_us + 2);
     amber_tree_free(t);
 }
 
@@ -348,7 +411,10 @@ int main(void)
         cmocka_unit_test(list_many_names_complete),
         cmocka_unit_test(replace_same_key_keeps_inode),
         cmocka_unit_test(replace_reports_each_change_once),
+        cmocka_unit_test(replace_entry_that_differs_in_anything_is_altered),
         cmocka_unit_test(replace_changed_listing_moves_folder_time),
+        cmocka_unit_test(replace_that_drops_a_folder_empties_it),
+        cmocka_unit_test(replace_moves_folder_time_that_lies_ahead),
         cmocka_unit_test(replace_two_with_one_path_is_invalid),
         cmocka_unit_test(replace_path_that_is_a_folder_is_invalid),
         cmocka_unit_test(replace_path_that_climbs_is_invalid),
