@@ -277,6 +277,8 @@ static void condition_kept_in_the_servers_form(void **state)
     assert_string_equal(fx_family(&job)->where, "(flag OR (id > 3))");
     job.where = "root.t = 'it''s'";
     assert_string_equal(fx_family(&job)->where, "(t = 'it''s'::text)");
+    job.where = "true"; /* which the server drops */
+    assert_string_equal(fx_family(&job)->where, "true");
     assert_null(fx_family(&ROOT)->where);
 }
 
