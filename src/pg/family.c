@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "amber/calendar.h"
+#include "amber/catalog.h"
 
 /* ---- freeing ---- */
 
@@ -276,6 +277,19 @@ static enum amber_rc load_all(struct amber_pg *pg, const struct amber_family_spe
     return rc;
 }
 
+/* A standby can't even look: the condition's check makes a table. */
+static enum amber_rc check_primary(struct amber_pg *pg, struct amber_err *err)
+{
+    bool primary;
+    enum amber_rc rc = amber_catalog_is_primary(pg, &primary, err);
+
+    if (rc != AMBER_OK || primary)
+        return rc;
+    return amber_fail(err, AMBER_E_INVALID,
+                      "database %s runs as a standby: name its primary in DATABASE_URL",
+                      amber_pg_database(pg));
+}
+
 enum amber_rc amber_family_load(struct amber_pg *pg, const struct amber_family_spec *spec,
                                 struct amber_family *out, struct amber_err *err)
 {
@@ -291,6 +305,8 @@ enum amber_rc amber_family_load(struct amber_pg *pg, const struct amber_family_s
         rc = amber_strdup(spec->time_column, &f.time_column, err);
     if (rc == AMBER_OK)
         rc = amber_strdup(spec->zone ? spec->zone : "UTC", &f.zone, err);
+    if (rc == AMBER_OK)
+        rc = check_primary(pg, err);
     if (rc == AMBER_OK)
         rc = amber_pg_begin(pg, "ISOLATION LEVEL REPEATABLE READ, READ WRITE", err);
     if (rc == AMBER_OK) {

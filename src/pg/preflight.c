@@ -88,8 +88,6 @@ static const struct check checks[] = {
                     "SCHEMA %2$I TO %1$I',"
                     " current_user, n.nspname) FROM r JOIN pg_namespace n ON n.oid = r.relnamespace"
                     " WHERE NOT has_schema_privilege(n.oid, 'USAGE') ORDER BY 1"},
-    {.sql = MEMBERS "SELECT 'the database runs as a standby: name its primary in DATABASE_URL'"
-                    " FROM r WHERE pg_is_in_recovery() LIMIT 1"},
     {.sql = MEMBERS
      "SELECT 'track_counts is off, so that changes to other tables would go unnoticed: set "
      "track_counts = on in postgresql.conf' FROM r"

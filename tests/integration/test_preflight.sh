@@ -216,6 +216,22 @@ test_encoding_that_is_no_utf8_makes_archives_that_nobody_reads() {
     moves t 2
 }
 
+# A standby is told as such, by a dry run too.
+test_standby_is_named_as_one() {
+    local standby=$T/pg/standby
+    shape "insert into t values (1, '2020-01-01'), (3, now())"
+    pg_as "$(pg_bindir)/pg_basebackup" -h "$PGHOST" -U postgres -D "$standby" -R -X stream -c fast &&
+        pg_as "$(pg_bindir)/pg_ctl" -D "$standby" -o "-p 5433" -l "$standby.log" -s -w start </dev/null || {
+        fail "no standby"
+        return
+    }
+    PGPORT=5433 assert_status 1 amberfs archive t --dry-run
+    assert_match "dry run" 'database postgres runs as a standby: name its primary in DATABASE_URL' "$msg"
+    PGPORT=5433 assert_status 1 amberfs archive t
+    assert_match "run" 'database postgres runs as a standby: name its primary in DATABASE_URL' "$msg"
+    pg_as "$(pg_bindir)/pg_ctl" -D "$standby" -s -m immediate -w stop </dev/null
+}
+
 pg_start
 sql "create role clerk login" >/dev/null
 cat >"$T/jobs.json" <<'END'
@@ -232,4 +248,5 @@ tap_run test_outside_key_that_cascades_loses_rows test_outside_key_that_sets_nul
     test_foreign_table_as_partition_has_rows_twice test_inheritance_child_loses_its_own_columns \
     test_published_table_without_identity_can_not_be_deleted_from \
     test_childs_key_without_index_reads_the_child_once_a_row \
-    test_encoding_that_is_no_utf8_makes_archives_that_nobody_reads
+    test_encoding_that_is_no_utf8_makes_archives_that_nobody_reads \
+    test_standby_is_named_as_one
