@@ -89,13 +89,14 @@ static void note_signal(fuse_req_t req, void *data)
     amber_event_wake(p->m);
 }
 
-void amber_park(struct amber_mount *m, struct parked *p, fuse_req_t req,
+void amber_park(struct amber_mount *m, struct parked *p, fuse_req_t req, bool like_pipe,
                 void (*on_interrupt)(struct parked *p))
 {
     p->m = m;
     p->req = req;
     p->told = false;
     p->interrupted = false;
+    p->like_pipe = like_pipe;
     p->on_interrupt = on_interrupt;
     atomic_store(&p->signaled, false);
     p->prev = NULL;
@@ -130,7 +131,7 @@ bool amber_parked_interrupts(struct amber_mount *m, bool all)
         if (p->told)
             continue;
         bool signaled = atomic_load(&p->signaled);
-        p->interrupted = signaled && amber_caller_gives_up(fuse_req_ctx(p->req)->pid);
+        p->interrupted = signaled && amber_caller_gives_up(fuse_req_ctx(p->req)->pid, p->like_pipe);
         look_again = look_again || (signaled && !p->interrupted);
         if (!all && !p->interrupted)
             continue;
@@ -180,7 +181,7 @@ void amber_store_call(struct amber_mount *m, struct store_call *c, fuse_req_t re
 void amber_store_call_slow(struct amber_mount *m, struct store_call *c, fuse_req_t req)
 {
     pthread_mutex_lock(&m->mutex);
-    amber_park(m, &c->parked, req, answer_interrupted);
+    amber_park(m, &c->parked, req, false, answer_interrupted);
     pthread_mutex_unlock(&m->mutex);
     /* Too many at once: those behind this one wait with it. */
     if (!amber_call_start(m, store_call_run, c))

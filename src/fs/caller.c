@@ -2,9 +2,10 @@
  * caller.c - whether the signal that a waiting caller got means that he gives up.
  *
  * The kernel tells of each signal that waits for a caller, of Ctrl-Z and a change of the window's size
- * too, and hands on whatever is answered. No program expects EINTR from a plain file, so only signals
- * that end the program, or that it catches in order to be ended by them, end its wait. What waits for
- * a thread stands in its /proc/TID/status; a signal that ends a process waits as SIGKILL there.
+ * too, and hands on whatever is answered. No program expects EINTR from a plain file: there only signals
+ * that end the program, or that it catches in order to be ended by them, end its wait. Where it waits for
+ * something to happen, as at a pipe, each signal that it catches does. What waits for a thread stands in
+ * its /proc/TID/status; a signal that ends a process waits as SIGKILL there.
  */
 #include "mount_priv.h"
 
@@ -43,13 +44,15 @@ static uint64_t mask(const char *text, const char *name)
     return at ? strtoull(at + strlen(name), NULL, 16) : 0;
 }
 
-bool amber_caller_gives_up(pid_t tid)
+bool amber_caller_gives_up(pid_t tid, bool like_pipe)
 {
-    const uint64_t asked =
+    uint64_t ending =
         bit(SIGKILL) | bit(SIGINT) | bit(SIGTERM) | bit(SIGHUP) | bit(SIGQUIT) | bit(SIGABRT);
     char text[STATUS_BYTES];
     if (tid <= 0 || !read_status(tid, text))
         return true; /* gone, or out of sight */
     uint64_t waiting = mask(text, "\nSigPnd:") | mask(text, "\nShdPnd:");
-    return (waiting & asked & ~mask(text, "\nSigBlk:") & ~mask(text, "\nSigIgn:")) != 0;
+    if (like_pipe)
+        ending |= mask(text, "\nSigCgt:");
+    return (waiting & ending & ~mask(text, "\nSigBlk:") & ~mask(text, "\nSigIgn:")) != 0;
 }

@@ -230,7 +230,7 @@ static void command_write(struct handle *h, fuse_req_t req, const char *data, si
     snprintf(path, sizeof(path), ".control/%s", commands[f->what].name);
     amber_audit(m, "control", path, &c->caller);
     pthread_mutex_lock(&m->mutex);
-    amber_park(m, &c->parked, req, command_interrupted);
+    amber_park(m, &c->parked, req, true, command_interrupted);
     pthread_mutex_unlock(&m->mutex);
     if (amber_call_start(m, command_run, c))
         return;
@@ -327,7 +327,7 @@ static void follow_read(struct handle *h, fuse_req_t req, size_t size, uint64_t 
         fuse_reply_err(req, EAGAIN);
     } else {
         f->parked_size = size;
-        amber_park(m, &f->parked, req, follow_interrupted);
+        amber_park(m, &f->parked, req, true, follow_interrupted);
         amber_event_wake(m); /* for a line that came just before */
     }
     pthread_mutex_unlock(&m->mutex);
@@ -444,7 +444,7 @@ static void wait_read(struct handle *h, fuse_req_t req, size_t size, uint64_t of
     c->off = off;
     pthread_mutex_lock(&m->mutex);
     bool room = m->n_waits++ < WAITS_MAX;
-    amber_park(m, &c->parked, req, wait_interrupted);
+    amber_park(m, &c->parked, req, true, wait_interrupted);
     pthread_mutex_unlock(&m->mutex);
     if (room && amber_call_start(m, wait_run, c))
         return;

@@ -63,6 +63,7 @@ struct parked {
     atomic_bool signaled; /* the caller got a signal, of whatever kind */
     bool interrupted;     /* it means that he gives up */
     bool told;            /* on_interrupt was called */
+    bool like_pipe;       /* the caller waits for something to happen */
     /* Event thread, under m->mutex; once, when the caller gives up or the mount ends. */
     void (*on_interrupt)(struct parked *p);
     struct parked *prev, *next; /* m->parked */
@@ -246,7 +247,7 @@ void amber_restore_stop(struct amber_mount *m);
  * can be made: the caller answers the request itself. */
 bool amber_call_start(struct amber_mount *m, void (*run)(void *arg), void *arg);
 /* Park req until amber_parked_end. Under m->mutex. */
-void amber_park(struct amber_mount *m, struct parked *p, fuse_req_t req,
+void amber_park(struct amber_mount *m, struct parked *p, fuse_req_t req, bool like_pipe,
                 void (*on_interrupt)(struct parked *p));
 /* Take the request back: the caller answers it now. NULL: it was answered already. Under
  * m->mutex. */
@@ -271,9 +272,9 @@ void amber_event_wake(struct amber_mount *m);
 /* Event thread, under m->mutex: tell the parked requests whose caller gives up (all: all). Returns
  * whether one got a signal and doesn't give up: look again soon, nobody tells of the next signal. */
 bool amber_parked_interrupts(struct amber_mount *m, bool all);
-/* caller.c: whether a signal that waits for this thread ends what it waits for. A thread that is gone,
- * or that can't be seen from here, gives up. */
-bool amber_caller_gives_up(pid_t tid);
+/* caller.c: whether a signal that waits for this thread ends what it waits for; like_pipe: each that it
+ * catches does. A thread that is gone, or that can't be seen from here, gives up. */
+bool amber_caller_gives_up(pid_t tid, bool like_pipe);
 /* pthread_create with all signals blocked in the new thread. Returns errno. */
 int amber_thread_start(pthread_t *out, bool detached, void *(*run)(void *arg), void *arg);
 

@@ -404,7 +404,7 @@ static void restore_write(struct handle *h, fuse_req_t req, const char *data, si
             f->last_byte = data[len - 1];
         if (f->queued && f->queued + len > QUEUE_BYTES && !m->stopping) {
             f->write_chunk = c;
-            amber_park(m, &f->write, req, write_interrupted);
+            amber_park(m, &f->write, req, false, write_interrupted);
         } else {
             queue(f, c);
             fuse_reply_write(req, len);
@@ -432,7 +432,7 @@ static void flush_and_wait(struct restore_file *f, fuse_req_t req)
     w->next = f->flushes;
     f->flushes = w;
     f->finish = true;
-    amber_park(f->h.m, &w->parked, req, flush_interrupted);
+    amber_park(f->h.m, &w->parked, req, false, flush_interrupted);
     pthread_cond_broadcast(&f->changed);
 }
 
@@ -625,7 +625,7 @@ void amber_restore_create(struct amber_mount *m, fuse_req_t req, const struct no
     m->n_restores++;
     f->next_file = m->restores;
     m->restores = f;
-    amber_park(m, &f->create, req, create_interrupted);
+    amber_park(m, &f->create, req, false, create_interrupted);
     pthread_mutex_unlock(&m->mutex);
     atomic_fetch_add(&m->restore_count, 1);
     amber_audit(m, "restore", f->path, &f->caller);

@@ -292,6 +292,7 @@ struct job {
     size_t bytes;
     int close_rc, e;
     ssize_t written;
+    atomic_int tid;
     atomic_bool ended;
 };
 
@@ -299,6 +300,7 @@ static void *write_and_close(void *arg)
 {
     struct job *j = arg;
     char *buf = malloc(j->bytes);
+    atomic_store(&j->tid, gettid());
     memset(buf, '\n', j->bytes);
     int fd = open(j->path, O_WRONLY | O_CREAT, 0600);
     j->written = fd < 0 ? -1 : write(fd, buf, j->bytes);
@@ -319,13 +321,13 @@ static void on_signal(int sig)
 static void interrupt(struct job *j, pthread_t thread)
 {
     struct sigaction action = {.sa_handler = on_signal}, old;
-    sigaction(SIGUSR1, &action, &old);
+    sigaction(SIGINT, &action, &old);
     while (!atomic_load(&j->ended)) {
-        pthread_kill(thread, SIGUSR1);
+        pthread_kill(thread, SIGINT);
         sched_yield();
     }
     pthread_join(thread, NULL);
-    sigaction(SIGUSR1, &old, NULL);
+    sigaction(SIGINT, &old, NULL);
 }
 
 static void interrupted_commit_is_canceled(void **state)
@@ -356,6 +358,41 @@ static void blocked_sink_bounds_what_is_taken(void **state)
     assert_true(j.written < (ssize_t)(6U << 20));
     fake_open_gate(&f->fake, true);
     fake_expect(&f->fake, "t/block.json");
+}
+
+static char thread_state(int tid)
+{
+    char path[64], text[512] = "";
+    snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+    FILE *f = fopen(path, "re");
+    assert_non_null(f);
+    assert_non_null(fgets(text, sizeof(text), f));
+    fclose(f);
+    return strrchr(text, ')')[2];
+}
+
+/* A timer of the program, say: it goes on waiting, which is sleep of another kind (D) once the kernel
+ * has told of the signal. */
+static void signal_that_asks_for_no_end_is_waited_out(void **state)
+{
+    struct mf *f = *state;
+    struct job j = {.bytes = 20U << 20};
+    struct sigaction action = {.sa_handler = on_signal}, old;
+    pthread_t thread;
+    sigaction(SIGALRM, &action, &old);
+    snprintf(j.path, sizeof(j.path), "%s", mf_path(f, ".restore/t/block.json"));
+    assert_int_equal(pthread_create(&thread, NULL, write_and_close, &j), 0);
+    fake_expect(&f->fake, "write t/block.json;");
+    while (thread_state(atomic_load(&j.tid)) != 'D') {
+        pthread_kill(thread, SIGALRM);
+        sched_yield();
+    }
+    fake_open_gate(&f->fake, true);
+    pthread_join(thread, NULL);
+    sigaction(SIGALRM, &old, NULL);
+    assert_int_equal(j.written, j.bytes);
+    assert_int_equal(j.close_rc, 0);
+    fake_expect(&f->fake, "commit t/block.json 20971520;");
 }
 
 static void large_file_goes_through_a_small_queue(void **state)
@@ -426,6 +463,7 @@ int main(void)
         T(empty_file_restores_nothing),
         T(interrupted_commit_is_canceled),
         T(blocked_sink_bounds_what_is_taken),
+        T(signal_that_asks_for_no_end_is_waited_out),
         T(large_file_goes_through_a_small_queue),
         T(interrupted_open_leaves_nothing),
         T(too_many_restores_are_refused),
