@@ -244,7 +244,9 @@ static enum amber_rc open_store_folder(struct app *app, bool read_only, int *out
     if (!read_only && mkdir(app->cfg.path, 0750) && errno != EEXIST)
         return amber_fail_errno(err, errno, "ARCHIVAL_PATH %s can't be made", app->cfg.path);
     *out_fd = open(app->cfg.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return *out_fd < 0 ? amber_fail_errno(err, errno, "ARCHIVAL_PATH %s", app->cfg.path) : AMBER_OK;
+    return *out_fd < 0 ? amber_fail_errno(err, errno, "ARCHIVAL_PATH %s can't be opened by user %u",
+                                          app->cfg.path, (unsigned)geteuid())
+                       : AMBER_OK;
 }
 
 /* Whether the mount hides files of others: that which holds the store may be covered. */
