@@ -112,9 +112,10 @@ enum amber_rc amber_unit_drop(struct amber_unit *u, struct amber_err *err) AMBER
  * CORRUPT another table changed (named). */
 enum amber_rc amber_unit_check(struct amber_unit *u, struct amber_err *err) AMBER_MUST_CHECK;
 
-/* The unit's backends, at most max: its own first. errors DB, NET, CANCELED */
-enum amber_rc amber_unit_pids(struct amber_unit *u, int *out, size_t max, size_t *out_n,
-                              struct amber_err *err) AMBER_MUST_CHECK;
+/* The unit's own backend: of what helpers have locked it holds the stronger lock. errors DB, NET,
+ * CANCELED */
+enum amber_rc amber_unit_pid(struct amber_unit *u, int *out,
+                             struct amber_err *err) AMBER_MUST_CHECK;
 
 /* A session that waits for a lock, and for what: "ShareLock on public.orders". */
 struct amber_waiter {
@@ -122,13 +123,11 @@ struct amber_waiter {
     char what[160];
 };
 /*
- * The sessions that wait for locks that one of these backends holds or stands before them in line
- * for, at most max of them. pg is a connection of its own.
- * errors  DB, NET, CANCELED
+ * The sessions that wait for locks that this backend holds or stands before them in line for, at
+ * most max of them. pg is a connection of its own. errors  DB, NET, CANCELED
  */
-enum amber_rc amber_unit_waiters(struct amber_pg *pg, const int *pids, size_t n_pids,
-                                 struct amber_waiter *out, size_t max, size_t *out_n,
-                                 struct amber_err *err) AMBER_MUST_CHECK;
+enum amber_rc amber_unit_waiters(struct amber_pg *pg, int pid, struct amber_waiter *out, size_t max,
+                                 size_t *out_n, struct amber_err *err) AMBER_MUST_CHECK;
 
 /* Whether another program's session is in a transaction in which something was done within the last
  * second, in any of the server's databases. pg is a connection of its own. errors DB, NET, CANCELED */

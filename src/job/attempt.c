@@ -455,11 +455,10 @@ void amber_archiver_count_stayed(struct archiver *a, const struct amber_unit *un
 
 static enum amber_rc watch_unit(struct attempt *t, struct amber_err *err)
 {
-    int pids[AMBER_GUARD_PIDS_MAX];
-    size_t n;
-    enum amber_rc rc = amber_unit_pids(t->unit, pids, AMBER_GUARD_PIDS_MAX, &n, err);
+    int pid;
+    enum amber_rc rc = amber_unit_pid(t->unit, &pid, err);
     if (!rc)
-        amber_guard_watch(t->a->guard, pids, n);
+        amber_guard_watch(t->a->guard, pid);
     return rc;
 }
 

@@ -39,8 +39,7 @@ struct amber_guard {
     atomic_bool busy;
     pthread_mutex_t lock;
     bool watching;
-    int pids[AMBER_GUARD_PIDS_MAX];
-    size_t n_pids;
+    int pid;            /* of the unit's backend */
     char gave_way[160]; /* "": it didn't */
 };
 
@@ -65,12 +64,12 @@ static const struct amber_waiter *note_waiters(struct amber_guard *g,
     return late;
 }
 
-static enum amber_rc look_for_waiters(struct amber_guard *g, const int *pids, size_t n_pids,
-                                      char *late, size_t late_len, struct amber_err *err)
+static enum amber_rc look_for_waiters(struct amber_guard *g, int pid, char *late, size_t late_len,
+                                      struct amber_err *err)
 {
     struct amber_waiter waiters[WAITERS_MAX];
     size_t n = 0;
-    enum amber_rc rc = amber_unit_waiters(g->pg, pids, n_pids, waiters, WAITERS_MAX, &n, err);
+    enum amber_rc rc = amber_unit_waiters(g->pg, pid, waiters, WAITERS_MAX, &n, err);
 
     if (rc)
         return rc;
@@ -93,9 +92,9 @@ static enum amber_rc look_for_work(struct amber_guard *g, struct amber_err *err)
     return rc;
 }
 
-/* One look. The pids were copied: no lock is held while the server is asked. */
-static enum amber_rc look(struct amber_guard *g, const int *pids, size_t n_pids, char *late,
-                          size_t late_len, struct amber_err *err)
+/* One look; pid 0: nobody waits for a unit. No lock is held while the server is asked. */
+static enum amber_rc look(struct amber_guard *g, int pid, char *late, size_t late_len,
+                          struct amber_err *err)
 {
     enum amber_rc rc = AMBER_OK;
 
@@ -105,22 +104,20 @@ static enum amber_rc look(struct amber_guard *g, const int *pids, size_t n_pids,
         rc = amber_context_connect(g->ctx, "watch", &g->stop, &g->pg, err);
     if (!rc)
         rc = look_for_work(g, err);
-    return rc || n_pids == 0 ? rc : look_for_waiters(g, pids, n_pids, late, late_len, err);
+    return rc || !pid ? rc : look_for_waiters(g, pid, late, late_len, err);
 }
 
 static void look_once(struct amber_guard *g)
 {
-    int pids[AMBER_GUARD_PIDS_MAX];
     struct amber_err err = AMBER_ERR_INIT;
     char late[sizeof(g->gave_way)] = "";
 
     pthread_mutex_lock(&g->lock);
-    size_t n = g->watching && !g->gave_way[0] ? g->n_pids : 0;
-    memcpy(pids, g->pids, n * sizeof(*pids));
+    int pid = g->watching && !g->gave_way[0] ? g->pid : 0;
     pthread_mutex_unlock(&g->lock);
-    if (n == 0)
+    if (!pid)
         g->n_seen = 0;
-    if (look(g, pids, n, late, sizeof(late), &err) && !g->warned && !amber_cancel_is_set(&g->stop)) {
+    if (look(g, pid, late, sizeof(late), &err) && !g->warned && !amber_cancel_is_set(&g->stop)) {
         g->warned = true;
         amber_warn("nobody looks for sessions that wait for this run's locks, or work beside it: %s",
                    err.text);
@@ -217,11 +214,10 @@ const struct amber_cancel *amber_guard_cancel(const struct amber_guard *g)
     return &g->cancel;
 }
 
-void amber_guard_watch(struct amber_guard *g, const int *pids, size_t n)
+void amber_guard_watch(struct amber_guard *g, int pid)
 {
     pthread_mutex_lock(&g->lock);
-    memcpy(g->pids, pids, n * sizeof(*pids));
-    g->n_pids = n;
+    g->pid = pid;
     g->watching = true;
     pthread_mutex_unlock(&g->lock);
 }

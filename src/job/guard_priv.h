@@ -12,7 +12,6 @@
 #include "amber/unit.h"
 
 #define AMBER_GUARD_PATIENCE_US INT64_C(1000000)
-#define AMBER_GUARD_PIDS_MAX 64
 
 struct amber_guard;
 
@@ -25,9 +24,8 @@ enum amber_rc amber_guard_new(const struct amber_context *ctx, const struct ambe
 void amber_guard_free(struct amber_guard *g); /* NULL allowed */
 /* The flag that the run heeds; the guard's. */
 const struct amber_cancel *amber_guard_cancel(const struct amber_guard *g);
-/* Watch for those who wait for these backends; until amber_guard_rest. n at most
- * AMBER_GUARD_PIDS_MAX. */
-void amber_guard_watch(struct amber_guard *g, const int *pids, size_t n);
+/* Watch for those who wait for this backend, until amber_guard_rest. */
+void amber_guard_watch(struct amber_guard *g, int pid);
 /* Stop watching; afterwards the guard itself sets the flag no more. */
 void amber_guard_rest(struct amber_guard *g);
 /* Whether another program's session worked in the database within the last two seconds; always false

@@ -6,57 +6,32 @@
 #include <stdio.h>
 
 /* The server is asked: a pooler tells its clients numbers of its own. */
-static enum amber_rc ask_pid(struct amber_pg *pg, int *out, struct amber_err *err)
+enum amber_rc amber_unit_pid(struct amber_unit *u, int *out, struct amber_err *err)
 {
     struct amber_res *r AMBER_CLEANUP(amber_res_free_p) = NULL;
-    enum amber_rc rc = amber_pg_query(pg, &r, err, "SELECT pg_backend_pid()", 0, NULL);
+    enum amber_rc rc = amber_pg_query(u->cfg.pg, &r, err, "SELECT pg_backend_pid()", 0, NULL);
 
     if (rc == AMBER_OK)
         *out = (int)amber_res_int(r, 0, 0);
     return rc;
 }
 
-enum amber_rc amber_unit_pids(struct amber_unit *u, int *out, size_t max, size_t *out_n,
-                              struct amber_err *err)
+enum amber_rc amber_unit_waiters(struct amber_pg *pg, int pid, struct amber_waiter *out, size_t max,
+                                 size_t *out_n, struct amber_err *err)
 {
-    size_t n = 0;
-    enum amber_rc rc = ask_pid(u->cfg.pg, &out[n++], err);
-
-    for (size_t i = 0; rc == AMBER_OK && i < u->n_helpers && n < max; i++)
-        rc = ask_pid(u->cfg.helpers[i], &out[n++], err);
-    *out_n = n;
-    return rc;
-}
-
-static enum amber_rc pid_array(const int *pids, size_t n, struct amber_buf *out,
-                               struct amber_err *err)
-{
-    enum amber_rc rc = amber_buf_puts(out, "{", err);
-
-    for (size_t i = 0; rc == AMBER_OK && i < n; i++)
-        rc = amber_buf_printf(out, err, "%s%d", i == 0 ? "" : ",", pids[i]);
-    return rc == AMBER_OK ? amber_buf_puts(out, "}", err) : rc;
-}
-
-enum amber_rc amber_unit_waiters(struct amber_pg *pg, const int *pids, size_t n_pids,
-                                 struct amber_waiter *out, size_t max, size_t *out_n,
-                                 struct amber_err *err)
-{
-    AMBER_AUTO_BUF struct amber_buf array = AMBER_BUF_INIT(4096);
     struct amber_res *r AMBER_CLEANUP(amber_res_free_p) = NULL;
-    enum amber_rc rc = pid_array(pids, n_pids, &array, err);
+    char text[16];
+    const char *param = text;
 
-    if (rc != AMBER_OK)
-        return rc;
-    const char *param = array.data;
+    snprintf(text, sizeof(text), "%d", pid);
     /* A wait for a row is one for its transaction, which has no relation. */
-    rc = amber_pg_query(pg, &r, err,
-                        "SELECT l.pid, l.mode, coalesce((SELECT format('on %I.%I', n.nspname,"
-                        " c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid ="
-                        " c.relnamespace WHERE c.oid = l.relation), 'on a row')"
-                        " FROM pg_locks l WHERE NOT l.granted AND pg_blocking_pids(l.pid) &&"
-                        " $1::integer[] ORDER BY 1",
-                        1, &param);
+    enum amber_rc rc = amber_pg_query(
+        pg, &r, err,
+        "SELECT l.pid, l.mode, coalesce((SELECT format('on %I.%I', n.nspname, c.relname)"
+        " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = l.relation),"
+        " 'on a row') FROM pg_locks l WHERE NOT l.granted"
+        " AND $1::integer = ANY (pg_blocking_pids(l.pid)) ORDER BY 1",
+        1, &param);
     if (rc != AMBER_OK)
         return rc;
     *out_n = amber_res_rows(r) < max ? amber_res_rows(r) : max;
