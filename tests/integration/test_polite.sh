@@ -153,18 +153,27 @@ test_row_inserted_meanwhile_waits_for_the_next_run() {
     sql "delete from keep.ev where id = 900002"
 }
 
-# At that rate the unit holds its locks for seconds. The waiting session gets what it wants while the
-# run is still there, which ends well behind it.
-working() { [ "$(locks)" = "AccessShareLock RowExclusiveLock" ]; }
+# Whoever waits for the unit's locks gets them while the run is still there, which ends well behind it.
+# The unit stands still until he has waited too long, and at that rate seconds more.
+waits_long() {
+    [ -n "$(sql "select 1 from pg_locks join pg_stat_activity using (pid) where application_name = 'other'
+                 and not granted and waitstart < clock_timestamp() - interval '1.5 s'")" ]
+}
 test_unit_gives_way_to_who_waits() {
-    local n
+    local n other
     for n in 1 3; do
         fresh "ARCHIVAL_EXPORT_CONNECTIONS=$n" ARCHIVAL_MAX_ROWS_PER_SECOND=4000 || return
-        job_start
-        wait_until working || return
-        sql "begin; lock table ev in share mode; commit"
+        step_begin
+        AMBER_FAILPOINT=export-leaf=pause job_start
+        step_wait
+        PGAPPNAME=other sql "begin; lock table ev in share mode; commit" &
+        other=$!
+        wait_until waits_long
+        step_go
+        wait "$other" || fail "the session's statement failed"
         kill -0 "$job" || fail "the session had to wait for the end of the run"
         job_end
+        step_end
         assert_eq "status" 0 $status
         assert_match "what was said" 'waited longer than 1 s for ShareLock on public.ev: the unit is rolled back' \
             "$(cat "$T/job.out")"
