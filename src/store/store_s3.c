@@ -249,7 +249,6 @@ static enum amber_rc copy_settings(struct s3_store *st, const struct amber_store
 
     while (len > 0 && cfg->path[len - 1] == '/')
         len--;
-    st->timeout_s = s3->timeout_s ? s3->timeout_s : TIMEOUT_S;
     st->sse = s3->sse;
     st->read_only = cfg->read_only;
     enum amber_rc rc = amber_asprintf(&st->name, err, "%.*s", (int)len, cfg->path);
@@ -263,13 +262,14 @@ static enum amber_rc copy_settings(struct s3_store *st, const struct amber_store
 static enum amber_rc open_parts(struct s3_store *st, const struct amber_store_config *cfg,
                                 const struct amber_s3_config *s3, struct amber_err *err)
 {
-    unsigned slow = st->timeout_s / 4;
+    unsigned timeout_s = s3->timeout_s ? s3->timeout_s : TIMEOUT_S, slow = timeout_s / 4;
     struct http_config http = {
         .ca_file = s3->ca_file,
-        .connect_s = CONNECT_S < st->timeout_s ? CONNECT_S : st->timeout_s,
+        .connect_s = CONNECT_S < timeout_s ? CONNECT_S : timeout_s,
         .slow_s = slow < 1 ? 1 : (slow < SLOW_S ? slow : SLOW_S),
     };
 
+    st->timeout_s = timeout_s;
     enum amber_rc rc = amber_s3_target_init(&st->target, cfg->path, s3, err);
     if (!rc)
         rc = copy_settings(st, cfg, s3, err);

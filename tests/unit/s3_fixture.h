@@ -44,7 +44,8 @@ static inline enum amber_rc open_store_with(struct amber_s3_config s3, bool read
     s3.endpoint = endpoint;
     s3.access_key_id = "key";
     s3.secret_access_key = SECRET;
-    s3.timeout_s = 2;
+    if (!s3.timeout_s)
+        s3.timeout_s = 2;
     return amber_store_open(&cfg, &st, err);
 }
 

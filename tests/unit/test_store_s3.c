@@ -103,6 +103,36 @@ static void server_that_stays_busy_fails_in_time(void **state)
     assert_text(&err, "tried ");
 }
 
+/* The fake serves one connection after the other: behind this one, which asks nothing, nobody. */
+static int occupy_fake(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_port = htons((in_port_t)fake.port),
+                            .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+    return fd;
+}
+
+static void silent_server_has_a_quarter_of_the_time_for_each_try(void **state)
+{
+    static const struct fake_route probe = PROBE;
+    struct amber_err err = AMBER_ERR_INIT;
+    struct s3_call c = {.method = "HEAD", .key = "a"};
+    struct s3_answer a;
+    struct s3_tries t;
+    (void)state;
+    fake_routes(&fake, &probe, 1);
+    assert_int_equal(open_store_with((struct amber_s3_config){.timeout_s = 8}, false, &err), 0);
+    int fd = occupy_fake();
+    amber_s3_tries_init(&t, amber_s3(st), 0);
+    enum amber_rc rc = amber_s3_try(amber_s3(st), &c, &t, &a, &err);
+    close(fd);
+    assert_int_equal(rc, AMBER_E_TIMEOUT);
+    assert_text(&err, "the last 2 seconds");
+}
+
 static void try_that_ended_late_leaves_time_for_another(void **state)
 {
     const int64_t stood_still_us = INT64_C(3600000000);
@@ -342,6 +372,7 @@ int main(void)
         TEST(server_that_is_away_fails_unless_it_may_be),
         TEST(busy_server_is_asked_again),
         TEST(server_that_stays_busy_fails_in_time),
+        TEST(silent_server_has_a_quarter_of_the_time_for_each_try),
         TEST(try_that_ended_late_leaves_time_for_another),
         TEST(try_that_begins_late_is_answered),
         TEST(object_that_is_not_there_is_not_found),
