@@ -82,6 +82,8 @@ enum amber_rc amber_app_entries(struct app *app, struct amber_entry_list *out,
         rc = amber_entries_from_markers(&app->ctx, out, err);
     if (!rc)
         rc = amber_elsewhere_add(&app->ctx, NULL, NULL, &elsewhere, out, err);
+    if (rc)
+        amber_entry_list_clear(out);
     amber_elsewhere_clear(&elsewhere);
     return rc;
 }
