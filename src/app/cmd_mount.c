@@ -93,7 +93,15 @@ static enum amber_rc go_to_background(int *out_ready_fd, int *out_status, struct
     return AMBER_OK;
 }
 
-/* Serving: let the waiting process go, and detach from its terminal. */
+/* A terminal, or a pipe whose reader waits for its end: $(...), ssh. A file or the journal's socket gets
+ * the log. */
+static bool holds_up(int fd)
+{
+    struct stat sb;
+    return isatty(fd) || (fstat(fd, &sb) == 0 && S_ISFIFO(sb.st_mode));
+}
+
+/* Serving: let the waiting process go, and detach from whoever waits for it. */
 static void say_ready(void *arg)
 {
     struct daemon *d = arg;
@@ -105,7 +113,7 @@ static void say_ready(void *arg)
     if (null >= 0) {
         dup2(null, STDIN_FILENO);
         dup2(null, STDOUT_FILENO);
-        if (isatty(STDERR_FILENO))
+        if (holds_up(STDERR_FILENO))
             dup2(null, STDERR_FILENO);
         if (null > STDERR_FILENO)
             close(null);

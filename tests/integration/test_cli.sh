@@ -94,8 +94,10 @@ test_background_mount_is_ready_when_it_returns() {
     tail --pid="$pid" -s 0.02 -f /dev/null
 }
 test_mount_as_fstab_calls_it() {
-    local pid
-    assert_status 0 amberfs "$STORE" "$MNT" -o rw,noauto || return
+    local pid said
+    # As ssh and $(...) do, which wait until nobody has their pipe.
+    said=$(amberfs "$STORE" "$MNT" -o rw,noauto 2>&1) || { fail "$said"; return; }
+    assert_match "messages" "serves $STORE at $MNT" "$said"
     assert_match "mount table" "fuse.amberfs" "$(grep " $MNT " /proc/self/mountinfo)"
     pid=$(jq .pid "$MNT/.status")
     umount "$MNT" 2>/dev/null || fusermount3 -u "$MNT"
