@@ -300,13 +300,21 @@ static void *scheduler_main(void *arg)
 
 /* ---- lifecycle ---- */
 
+static void jobs_free(struct amber_jobs *jobs)
+{
+    amber_jobs_clear(jobs);
+    free(jobs);
+}
+
 enum amber_rc amber_service_new(const struct amber_service_config *cfg, struct amber_tree *tree,
                                 struct amber_service **out, struct amber_err *err)
 {
     struct amber_service *s;
     enum amber_rc rc = amber_calloc(1, sizeof(*s), &s, err);
-    if (rc)
+    if (rc) {
+        jobs_free(cfg->jobs);
         return rc;
+    }
     s->ctx = cfg->ctx;
     s->read_only = cfg->read_only;
     s->enabled = cfg->enabled;
@@ -331,10 +339,8 @@ enum amber_rc amber_service_new(const struct amber_service_config *cfg, struct a
         (rc = take_jobs(s, cfg->jobs, err)) ||
         (rc = task_add(s, "verify", TASK_VERIFY, &t, err)) ||
         (rc = task_add(s, "restore", TASK_RESTORE, &t, err)) || (rc = amber_service_first_tree(s, err))) {
-        if (!s->n_job_sets) {
-            amber_jobs_clear(cfg->jobs);
-            free(cfg->jobs);
-        }
+        if (!s->n_job_sets)
+            jobs_free(cfg->jobs);
         amber_service_free(s);
         return rc;
     }
@@ -420,10 +426,8 @@ void amber_service_free(struct amber_service *s)
     }
     for (size_t i = 0; i < s->n_tasks; i++)
         task_free(s->tasks[i]);
-    for (size_t i = 0; i < s->n_job_sets; i++) {
-        amber_jobs_clear(s->job_sets[i]);
-        free(s->job_sets[i]);
-    }
+    for (size_t i = 0; i < s->n_job_sets; i++)
+        jobs_free(s->job_sets[i]);
     free(s->tasks);
     free(s->job_sets);
     free(s->pins);
@@ -449,8 +453,7 @@ void amber_service_reload(struct amber_service *s, struct amber_jobs *jobs)
     pthread_mutex_unlock(&s->mutex);
     if (rc) {
         amber_error("the jobs file was not taken over: %s", err.text);
-        amber_jobs_clear(jobs);
-        free(jobs);
+        jobs_free(jobs);
     } else {
         amber_info("the jobs file was read anew: %s", AMBER_COUNT(n, "job"));
     }
