@@ -15,6 +15,7 @@
 
 #include "amber/calendar.h"
 #include "amber/count.h"
+#include "amber/count.h"
 #include "amber/log.h"
 #include "service_priv.h"
 
@@ -143,14 +144,14 @@ static void look_for_missing(struct amber_service *s, const struct amber_elsewhe
     s->missing = m;
     pthread_mutex_unlock(&s->mutex);
     if (m.archives > before)
-        amber_error("%llu of %zu archives aren't in the store any more, so that their rows can't be "
-                    "read or restored; the first: %s. Find out what removed them (a lifecycle rule, "
-                    "a clean-up, a disk that was set back) and bring them back from a backup; "
-                    "`amberfs verify --all` names each",
-                    (unsigned long long)m.archives, l->n, m.first);
+        amber_error("missing from the store: %s of %zu, the first: %s. Their rows can't be read or "
+                    "restored. Find out what removed them (a lifecycle rule, a clean-up, a disk that "
+                    "was set back) and bring them back from a backup; `amberfs verify --all` names "
+                    "each",
+                    AMBER_COUNT(m.archives, "archive"), l->n, m.first);
     else if (m.archives < before)
-        amber_warn("of %llu archives that were missing from the store %llu are back",
-                   (unsigned long long)before, (unsigned long long)(before - m.archives));
+        amber_warn("of %s that had been missing from the store, back: %llu",
+                   AMBER_COUNT(before, "archive"), (unsigned long long)(before - m.archives));
 }
 
 /* The tree and the pins from the catalog. */

@@ -143,7 +143,7 @@ test_vanished_archive_is_told_by_the_catalog() {
     run=$(basename "$manifest")
     run=${run%%.*}
     files=("$name.gz" ".amberfs/manifests/$name.gz" ".amberfs/commits/$run.json")
-    expect_error "aren't in the store any more"
+    expect_error 'missing from the store: 1 archive of'
     mount_start || return
     assert_eq "missing before" 0 "$(missing)"
     tar -C "$STORE" -cf "$T/vanished.tar" "${files[@]}" && (cd "$STORE" && rm -rf "${files[@]}")
