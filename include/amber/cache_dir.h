@@ -43,9 +43,11 @@ enum amber_rc amber_cache_dir_put(const struct amber_cache_dir *d, const char *n
                                   struct amber_err *err) AMBER_MUST_CHECK;
 /* What is damaged goes. One that isn't there is no error. */
 void amber_cache_dir_remove(const struct amber_cache_dir *d, const char *name);
+/* The room that a file of so many bytes takes: small ones take a block of the disk too. */
+uint64_t amber_cache_dir_room(uint64_t bytes);
 /*
- * If the files below folder ("blocks") have more than max_bytes, remove those that were used least
- * recently until at most keep_bytes are left; unfinished files of dead writers go the same way.
+ * If the files below folder ("blocks") take more than max_bytes of room, remove those that were used least
+ * recently until they take at most keep_bytes; unfinished files of dead writers go the same way.
  * shape   *out_bytes: what is left
  * errors  IO, NOMEM, DENIED as of open
  */

@@ -105,8 +105,8 @@ static void note_write(struct amber_disk_cache *d, enum amber_rc rc, size_t len,
     if (rc) {
         d->retry_us = amber_mono_us() + RETRY_US;
     } else {
-        d->bytes += len;
-        d->written += len;
+        d->bytes += amber_cache_dir_room(len);
+        d->written += amber_cache_dir_room(len);
     }
     pthread_mutex_unlock(&d->mutex);
     if (news)

@@ -15,7 +15,6 @@
 
 #define READ_BYTES (1024U * 1024U)
 #define RECORD_LEVEL 1
-#define DISK_BLOCK 4096U          /* of room, that a file takes at least */
 #define ZEROS_BYTES (64U * 1024U) /* read at a time from a file's end */
 
 /* ---- input ---- */
@@ -78,7 +77,7 @@ enum amber_rc amber_foreign_zeros(const struct foreign_build *b, uint64_t *out_a
 static enum amber_rc put_record(struct foreign_build *b, const char *name,
                                 const struct amber_buf *r, struct amber_err *err)
 {
-    b->written += (r->len + DISK_BLOCK - 1) / DISK_BLOCK * DISK_BLOCK;
+    b->written += amber_cache_dir_room(r->len);
     if (b->written > b->f->disk_bytes)
         return amber_fail(err, AMBER_E_LIMIT,
                           "its index takes more than the %" PRIu64

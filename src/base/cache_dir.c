@@ -17,6 +17,7 @@
 
 #include "amber/digest.h"
 
+#define DISK_BLOCK 4096U
 #define FOLDER_MODE 0700
 #define FILE_MODE 0600
 #define USED_STEP_S 60 /* a file's time of use is as exact as this: fewer writes of metadata */
@@ -267,7 +268,7 @@ void amber_cache_dir_remove(const struct amber_cache_dir *d, const char *name)
 struct used_file {
     char *name; /* owned; from the folder that is trimmed */
     struct timespec used;
-    uint64_t size;
+    uint64_t room;
 };
 
 struct used_files {
@@ -305,9 +306,10 @@ static enum amber_rc collect_one(int dir, const char *prefix, const char *leaf,
     rc = amber_grow(&out->items, &out->cap, out->n + 1, sizeof(*out->items), err);
     if (rc)
         return rc;
-    out->items[out->n++] = (struct used_file){
-        .name = amber_steal(&name), .used = sb.st_atim, .size = (uint64_t)sb.st_size};
-    out->bytes += (uint64_t)sb.st_size;
+    uint64_t room = amber_cache_dir_room((uint64_t)sb.st_size);
+    out->items[out->n++] =
+        (struct used_file){.name = amber_steal(&name), .used = sb.st_atim, .room = room};
+    out->bytes += room;
     return AMBER_OK;
 }
 
@@ -343,6 +345,11 @@ static int by_use(const void *a, const void *b)
     return (x->tv_nsec > y->tv_nsec) - (x->tv_nsec < y->tv_nsec);
 }
 
+uint64_t amber_cache_dir_room(uint64_t bytes)
+{
+    return (bytes + DISK_BLOCK - 1) / DISK_BLOCK * DISK_BLOCK;
+}
+
 enum amber_rc amber_cache_dir_trim(const struct amber_cache_dir *d, const char *folder,
                                    uint64_t max_bytes, uint64_t keep_bytes, uint64_t *out_bytes,
                                    struct amber_err *err)
@@ -364,7 +371,7 @@ enum amber_rc amber_cache_dir_trim(const struct amber_cache_dir *d, const char *
         qsort(files.items, files.n, sizeof(*files.items), by_use);
         for (size_t i = 0; i < files.n && files.bytes > keep_bytes; i++) {
             unlinkat(sub, files.items[i].name, 0);
-            files.bytes -= files.items[i].size;
+            files.bytes -= files.items[i].room;
         }
     }
     *out_bytes = files.bytes;
