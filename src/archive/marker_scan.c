@@ -2,8 +2,8 @@
  * marker_scan.c - a commit marker read by the very layout in which marker.c writes it.
  *
  * A start without a database reads every marker of the store, for which a JSON parser took 0.75 s of
- * processor time with 100,000 archives. Here nothing is looked up: whatever isn't the layout's next byte, or could mean
- * anything but itself, ends the scan, and the parser judges the document.
+ * processor time with 100,000 archives. Here nothing is looked up: whatever isn't the layout's next
+ * byte, or could mean anything but itself, ends the scan, and the parser judges the document.
  */
 #include "amber/calendar.h"
 #include "marker_priv.h"

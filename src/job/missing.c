@@ -18,9 +18,11 @@ static int by_key(const void *key, const void *stored)
 /* *next: the one behind the last found. Both lists have nearly the same order. */
 static bool is_listed(const struct amber_elsewhere *listed, const char *key, size_t *next)
 {
-    const struct amber_stored *at = listed->items + *next;
-    if (*next >= listed->n || strcmp(at->key, key) != 0)
-        at = listed->n ? bsearch(key, listed->items, listed->n, sizeof(*at), by_key) : NULL;
+    const struct amber_stored *at = NULL;
+    if (*next < listed->n && strcmp(listed->items[*next].key, key) == 0)
+        at = &listed->items[*next];
+    else if (listed->n)
+        at = bsearch(key, listed->items, listed->n, sizeof(*at), by_key);
     if (at)
         *next = (size_t)(at - listed->items) + 1;
     return at != NULL;

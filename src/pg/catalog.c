@@ -503,7 +503,8 @@ enum amber_rc amber_catalog_pin_add(struct amber_pg *pg, const struct amber_pin_
     return run(pg, NULL, err,
                "WITH new(s, t, first, last, until, reason) AS (VALUES ($1, $2,"
                " " EPOCH_DATE " + $3::integer, " EPOCH_DATE " + $4::integer,"
-               " clock_timestamp() + $5::bigint * interval '1 microsecond', $6)), longer AS (UPDATE amberfs.pins p SET until = greatest(p.until, new.until)"
+               " clock_timestamp() + $5::bigint * interval '1 microsecond', $6)),"
+               " longer AS (UPDATE amberfs.pins p SET until = greatest(p.until, new.until)"
                " FROM new WHERE (p.table_schema, p.table_name, p.from_date, p.to_date)"
                " = (s, t, first, last) RETURNING 1)"
                "INSERT INTO amberfs.pins (table_schema, table_name, from_date, to_date, until,"
